@@ -1,0 +1,124 @@
+"""The SCRAM-SHA-256 mechanism (RFC 5802, RFC 7677) as an object for enhanced authentication (4.12).
+
+Belongs here: the messages of the exchange and the arithmetic under them (HMAC, PBKDF2).
+Never here: MQTT packets, sockets. Imports `binascii`, `hashlib`, `os` only. Nothing here runs per packet: it allocates
+freely, once per authentication.
+"""
+
+from binascii import a2b_base64, b2a_base64
+from hashlib import sha256
+from os import urandom
+
+
+def _pad(key, x):
+    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with x.
+    if len(key) > 64:
+        key = sha256(key).digest()
+    b = bytearray(64)
+    b[: len(key)] = key
+    for i in range(64):
+        b[i] ^= x
+    return b
+
+
+def _hmac(key, msg):
+    # HMAC-SHA-256 (RFC 2104); MicroPython has no hmac module.
+    return sha256(_pad(key, 0x5C) + sha256(_pad(key, 0x36) + msg).digest()).digest()
+
+
+def _hi(password, salt, n, feed):
+    # PBKDF2 with HMAC-SHA-256, one block (RFC 5802 "Hi"). The two padded keys are made once, each round is two hashes over
+    # the same two buffers; about 450 bytes of garbage a round on 32-bit, nothing kept.
+    a = _pad(password, 0x36)
+    b = _pad(password, 0x5C)
+    u = sha256(b + sha256(a + salt + b"\0\0\0\1").digest()).digest()
+    a += u
+    b += u
+    x = int.from_bytes(u, "big")
+    for i in range(1, n):
+        if feed and not i & 63:
+            feed()
+        a[64:] = u
+        b[64:] = sha256(a).digest()
+        u = sha256(b).digest()
+        x ^= int.from_bytes(u, "big")
+    return x.to_bytes(32, "big")
+
+
+class ScramSha256:
+    """SCRAM-SHA-256 without channel binding, for `MQTTClient(auth=ScramSha256(user, password))`.
+
+    user, password: str (sent as UTF-8) or bytes. ASCII needs no preparation; for other text give what SASLprep (RFC 4013)
+    makes of it, it is not applied here. min_iterations, max_iterations: the iteration counts accepted from the server; below
+    4096 a server (or who plays one) would learn a proof that is cheap to guess from, a huge count would hold the board for
+    minutes. feed: called every 64 iterations, for a watchdog. The derived key (32 B) is kept: a reconnect or a
+    re-authentication with the same salt and count costs five HMACs instead of the whole derivation.
+    Wrong text from the server raises ValueError; neither password nor keys are ever part of it.
+    """
+
+    name = "SCRAM-SHA-256"
+
+    def __init__(self, user, password, *, min_iterations=4096, max_iterations=100000, feed=None):
+        if isinstance(user, str):
+            user = user.encode()
+        self._user = user.replace(b"=", b"=3D").replace(b",", b"=2C")
+        self._password = password.encode() if isinstance(password, str) else password
+        self._range = (min_iterations, max_iterations)
+        self._feed = feed
+        self._salted = (None, 0, b"")
+        self._want = None  # None: no challenge seen; bytes: the server signature to come; True: verified
+
+    def first(self):
+        """Starts the exchange anew: the client-first-message, for CONNECT's or the first AUTH's Authentication Data."""
+        self._want = None
+        self._bare = b"n=" + self._user + b",r=" + b2a_base64(urandom(18))[:-1]
+        return b"n,," + self._bare
+
+    def step(self, data):
+        """Answers the Authentication Data of an AUTH 0x18 (bytes or memoryview): the client-final-message.
+
+        Does not return before the key is derived: 59,000 instructions a round on the 32-bit build, 18 ms for 4096 rounds on a
+        PC. If the server sends its signature here instead of with the CONNACK it is checked and b"" is the answer. Raises
+        ValueError.
+        """
+        if self._want:
+            self.done(data)
+            return b""
+        data = bytes(data or b"")
+        p = data.split(b",")
+        nonce = self._bare[self._bare.rfind(b"r=") :]
+        if len(p) < 3 or p[1][:2] != b"s=" or p[2][:2] != b"i=" or not p[2][2:].isdigit():
+            raise ValueError("SCRAM: not a server-first-message")
+        if not p[0].startswith(nonce) or len(p[0]) <= len(nonce):
+            raise ValueError("SCRAM: the server's nonce does not extend ours")
+        n = int(p[2][2:10])
+        if len(p[2]) > 9 or not self._range[0] <= n <= self._range[1]:
+            raise ValueError("SCRAM: iteration count outside of %d..%d" % self._range)
+        if self._salted[:2] != (p[1], n):
+            self._salted = (p[1], n, _hi(self._password, a2b_base64(p[1][2:]), n, self._feed))
+        key = self._salted[2]
+        final = b"c=biws," + p[0]
+        msg = self._bare + b"," + data + b"," + final
+        self._want = _hmac(_hmac(key, b"Server Key"), msg)
+        key = _hmac(key, b"Client Key")
+        proof = bytearray(_hmac(sha256(key).digest(), msg))
+        for i in range(32):
+            proof[i] ^= key[i]
+        return final + b",p=" + b2a_base64(proof)[:-1]
+
+    def done(self, data):
+        """Checks the server-final-message, the Authentication Data of the CONNACK or the last AUTH (bytes, memoryview, None).
+
+        Raises ValueError if the server has not proven that it knows the password.
+        """
+        data = bytes(data or b"")
+        want = self._want
+        self._want = True
+        if want is True and not data:
+            return
+        self._want = None
+        if data[:2] == b"e=":
+            raise ValueError("SCRAM: the server says " + str(data[2:], "utf-8"))
+        if want is None or want is True or data.split(b",")[0] != b"v=" + b2a_base64(want)[:-1]:
+            raise ValueError("SCRAM: the server's signature is wrong or missing")
+        self._want = True
