@@ -2,7 +2,7 @@
 from binascii import a2b_base64, b2a_base64, hexlify
 from hashlib import sha256
 
-import umqtt5.scram as scram
+from umqtt5 import scram
 
 # RFC 7677 section 3
 NONCE = b"rOprNGfwEbeRWgbNEkqO"
