@@ -25,13 +25,13 @@ def vbi(buf, i, end):
     n = s = 0
     while i < end:
         c = buf[i]
+        i += 1
         n |= (c & 127) << s
         if c < 128:
-            return -2 if s and not c else n
+            return n if c or not s else -2
         s += 7
         if s > 21:
             return -2
-        i += 1
     return -1
 
 
@@ -44,6 +44,8 @@ def utf8(buf, i, end):
     """True when buf[i:end] is well-formed UTF-8 without U+0000 and surrogates, in shortest form (1.5.4). 0 B."""
     if buf.find(b"\0", i, end) >= 0:
         return False
+    while i + 4 <= end and buf[i] | buf[i + 1] | buf[i + 2] | buf[i + 3] < 128:  # ASCII: 2/3 of the time a byte
+        i += 4
     while i < end:
         c = buf[i]
         i += 1
@@ -79,7 +81,9 @@ def walk(buf, i, end, packet):
     t = vbi(buf, i, end)
     if t < 0:
         return -0x81
-    i += vbi_size(t)
+    while buf[i] > 127:
+        i += 1
+    i += 1
     if i + t > end:
         return -0x81
     end = i + t
@@ -102,35 +106,35 @@ def walk(buf, i, end, packet):
             if not t:
                 if buf[i - 1] > 1:
                     return -0x82
-            elif pid > 32 and pid & 1 and not (buf[i - 1] or buf[i - 2]):  # 33, 35, 39 are not zero
-                if t < 2 or not (buf[i - 3] or buf[i - 4]):
+            elif pid > 32 and pid & 1:  # 33, 35, 39 are not zero
+                if not (buf[i - 1] or buf[i - 2] or t == 2 and (buf[i - 3] or buf[i - 4])):
                     return -0x94 if pid == 35 else -0x82
         elif t == 5:
             t = vbi(buf, i, end)
             if t < 1:
                 return -0x81 if t else -0x82
-            i += vbi_size(t)
+            while buf[i] > 127:
+                i += 1
+            i += 1
         else:
-            i = _text(buf, i, end, pid)
-            if t == 6 and i > 0:
-                i = _text(buf, i, end, pid)
-            if i < 0:
-                return i
+            while True:
+                i += 2
+                if i > end:
+                    return -0x81
+                t = (buf[i - 2] << 8 | buf[i - 1]) + i
+                if t > end:
+                    return -0x81
+                if pid == 8:
+                    i = topic_name(buf, i, t)
+                    if i:
+                        return -i
+                elif pid != 9 and pid != 22 and not utf8(buf, i, t):
+                    return -0x81
+                i = t
+                if pid != 38:
+                    break
+                pid = 0  # the second string of the pair
     return i
-
-
-def _text(buf, i, end, pid):
-    # the two-byte length at i and its bytes: the offset behind them or minus the reason
-    i += 2
-    if i > end:
-        return -0x81
-    n = i + (buf[i - 2] << 8 | buf[i - 1])
-    if n > end:
-        return -0x81
-    if pid == 8:
-        i = topic_name(buf, i, n)
-        return -i if i else n
-    return n if pid == 9 or pid == 22 or utf8(buf, i, n) else -0x81
 
 
 def skip(buf, j):
@@ -161,35 +165,21 @@ def find(buf, i, pid):
 
 
 def check_str(s, what):
-    """`s` (str or bytes-like) as the bytes of an MQTT string; `what` names it in errors. ValueError for bad UTF-8,
-    U+0000 or more than 65,535 bytes (1.5.4); TypeError. 0 B for bytes and bytearray, which are returned as they are."""
+    """`s` (str or bytes-like) as the bytes of an MQTT string; `what` names it in errors. bytes and bytearray are returned
+    as they are: 0 B. ValueError: bad UTF-8, U+0000 or more than 65,535 bytes (1.5.4). TypeError."""
     if type(s) is str:
         s = s.encode()
-    elif type(s) is memoryview:
-        s = bytes(s)
     elif type(s) is not bytes and type(s) is not bytearray:
-        raise TypeError(what + ": str or bytes")
-    if len(s) > 65535:
-        raise ValueError(what + ": over 65535 bytes")
-    if not utf8(s, 0, len(s)):
-        raise ValueError(what + ": not UTF-8, or holds U+0000")
+        s = bytes(memoryview(s))
+    # max and min are loops in C over the whole object
+    if len(s) > 65535 or s and (max(s) > 127 or not min(s)) and not utf8(s, 0, len(s)):
+        raise ValueError(what + ": over 65535 bytes, not UTF-8 or with U+0000")
     return s
 
 
-def check_topic(topic, what="topic"):
-    """`topic` as the bytes of a topic name to publish to; `what` names it in errors. As check_str, and ValueError when it
-    is empty or holds a wildcard (4.7). 0 B for bytes and bytearray, which are returned as they are."""
-    if (
-        type(topic) is bytes
-        and topic
-        and len(topic) < 65536
-        and max(topic) < 128
-        and min(topic) > 0
-        and b"+" not in topic
-        and b"#" not in topic
-    ):
-        return topic
-    topic = check_str(topic, what)
-    if topic_name(topic, 0, len(topic)):
-        raise ValueError(what + ": empty, or holds + or #")
-    return topic
+def check_topic(s, what="topic"):
+    """`s` as the bytes of a topic name to publish to: as check_str, and ValueError when empty or with a wildcard (4.7)."""
+    s = check_str(s, what)
+    if not s or b"+" in s or b"#" in s:
+        raise ValueError(what + ": empty, or with + or #")
+    return s
