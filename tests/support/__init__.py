@@ -1,0 +1,1 @@
+"""What tests share. t, peer and runner run on every interpreter; everything else on CPython, in pytest's own process."""
