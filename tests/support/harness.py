@@ -45,14 +45,12 @@ def missing(interpreter):
 
 
 def read(path):
-    """(constants, names of the test functions with their lines) of a test file, by its syntax tree."""
+    """(constants, {name: syntax tree} of the test functions) of a test file."""
     constants = {}
     tests = {}
     for node in ast.parse(path.read_text(), str(path)).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            if node.args.args:
-                raise ValueError("%s:%d: %s takes arguments: plain functions only" % (path, node.lineno, node.name))
-            tests[node.name] = node.lineno
+            tests[node.name] = node
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _CONSTANTS:
             constants[node.targets[0].id] = ast.literal_eval(node.value)
     return constants, tests
@@ -279,14 +277,17 @@ class File(pytest.File):
     def collect(self):
         """Items in the order of interpreters, then of functions."""
         constants, tests = read(self.path)
+        for name, node in tests.items():
+            if node.args.args:
+                raise self.CollectError("line %d: %s takes arguments: plain functions only" % (node.lineno, name))
         for interpreter in constants.get("INTERPRETERS", INTERPRETERS):
             if interpreter not in INTERPRETERS:
                 raise self.CollectError("INTERPRETERS: %r is none of %r" % (interpreter, INTERPRETERS))
             run = Run(self.path, interpreter, constants)
-            for name, line in tests.items():
+            for name, node in tests.items():
                 if interpreter in constants.get("ONLY", {}).get(name, INTERPRETERS):
                     full = "%s[%s]" % (name, interpreter)
-                    yield Item.from_parent(self, name=full, function=name, line=line, run=run)
+                    yield Item.from_parent(self, name=full, function=name, line=node.lineno, run=run)
 
 
 class Runs:

@@ -108,30 +108,28 @@ class RingIO:
         return len(self._data)
 
     def read(self, n=-1):
-        """Up to n bytes (all without n), None when empty."""
+        """Up to n bytes (all without n), b"" when empty."""
         n = len(self._data) if n is None or n < 0 else n
         out = bytes(self._data[:n])
         del self._data[:n]
-        return out or None
+        return out
 
     def readline(self, n=-1):
-        """Up to and with a newline, None when empty."""
+        """Up to and with a newline, b"" when empty."""
         i = self._data.find(b"\n") + 1 or len(self._data)
         return self.read(i if n is None or n < 0 else min(i, n))
 
     def readinto(self, buf, n=-1):
-        """Fill buf; returns the count, None when empty."""
+        """Fill buf; returns the count, 0 when empty."""
         data = self.read(len(buf) if n < 0 else min(n, len(buf)))
-        if data is None:
-            return None
         buf[: len(data)] = data
         return len(data)
 
     def write(self, buf, off=None, n=None):
-        """write(buf), write(buf, n) or write(buf, off, n); returns the count taken, None when full."""
+        """write(buf), write(buf, n) or write(buf, off, n); returns the count taken, 0 when full."""
         data = window(buf, off, n)[: self._size - len(self._data)]
         self._data += data
-        return len(data) if len(data) or not len(buf) else None
+        return len(data)
 
     def close(self):
         """Empty it."""

@@ -1,11 +1,12 @@
 """TLS as on MicroPython: SSLContext and wrap_socket whose sockets have `write(buf, off, n)` and `readinto(buf, n)`.
 
 With `do_handshake_on_connect=False` writes and reads drive the handshake and return None while it cannot go on. A record that
-the network takes only in part makes `write` return None; the caller repeats it with the same bytes, as mbedtls wants it. An
-abrupt end of the connection is an OSError, a closing alert reads as 0. Certificate errors are ssl.SSLCertVerificationError:
+the network takes only in part makes `write` return None; the caller repeats it with the same bytes, as mbedtls wants it. The
+end of the connection reads as 0, with a closing alert or without; in the handshake it is an OSError. Certificate errors are ssl.SSLCertVerificationError:
 both a ValueError (MicroPython's type) and an OSError, with OpenSSL's text.
 """
 
+import base64
 import os
 import select as _select
 import ssl as _ssl
@@ -71,7 +72,7 @@ class TLSSocket(Stream):
         while True:
             try:
                 return self._obj.read(len(view), view)
-            except _ssl.SSLZeroReturnError:
+            except (_ssl.SSLZeroReturnError, _ssl.SSLEOFError):
                 return 0
             except _ssl.SSLWantReadError:
                 if not self._fill():
@@ -161,6 +162,13 @@ class TLSSocket(Stream):
             self._sock = None
 
 
+def _key_to_pem(der):
+    # The version is the first item of all three forms: 1 in SEC 1, 0 and then a sequence in PKCS #8, 0 and a number in PKCS #1.
+    at = der.find(b"\x02\x01", 0, 8) + 2
+    kind = "EC PRIVATE KEY" if der[at] == 1 else "PRIVATE KEY" if der[at + 1] == 0x30 else "RSA PRIVATE KEY"
+    return "-----BEGIN %s-----\n%s-----END %s-----\n" % (kind, base64.encodebytes(der).decode(), kind)
+
+
 class SSLContext(_ssl.SSLContext):
     """CPython's context with MicroPython's default (nothing is verified) and certificates given as bytes or file names."""
 
@@ -190,18 +198,18 @@ class SSLContext(_ssl.SSLContext):
             raise ValueError("invalid cert: %s" % e) from e
 
     def load_cert_chain(self, certfile, keyfile):
-        """File names, or PEM bytes. Raises ValueError for what is no certificate or key."""
+        """File names, or PEM or DER bytes. Raises ValueError for what is no certificate or key."""
         names = []
         try:
-            for data in (certfile, keyfile):
-                if not isinstance(data, str):
-                    fd, name = tempfile.mkstemp()
-                    names.append(name)
-                    with os.fdopen(fd, "wb") as f:
-                        f.write(data)
-                    data = name
-                certfile, keyfile = keyfile, data
-            super().load_cert_chain(certfile, keyfile)
+            for data, pem in ((certfile, _ssl.DER_cert_to_PEM_cert), (keyfile, _key_to_pem)):
+                if isinstance(data, str):
+                    with open(data, "rb") as f:
+                        data = f.read()
+                fd, name = tempfile.mkstemp()
+                names.append(name)
+                with os.fdopen(fd, "wb") as f:
+                    f.write(data if b"-----BEGIN" in data else pem(data).encode())
+            super().load_cert_chain(*names)
         except SSLError as e:
             raise ValueError("invalid key or cert: %s" % e) from e
         finally:
