@@ -7,3 +7,8 @@ if sys.implementation.name != "micropython":  # CPython: ports/host gives it wha
     import umqtt5_host  # noqa: F401
 
 __version__ = "0.1.0"
+
+from .client import MQTTClient, MQTTException, Refused, ResourceError
+from .core import ProtocolError
+
+__all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")

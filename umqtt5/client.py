@@ -1,0 +1,186 @@
+"""MQTTClient: the blocking face.
+
+What belongs here: how to wait, with select or, for a transport that cannot be polled, by sleeping. What does not: anything about
+packets. Methods that few nodes use live in modules of their own and are found by __getattr__ on first use (`_LAZY`), so that they
+cost RAM only then.
+"""
+import time
+
+from .core import Refused, Session
+
+_LAZY = {
+    "start": "setup",
+    "set_last_will": "setup",
+    "subscribe": "subs",
+    "subscribe_start": "subs",
+    "unsubscribe": "subs",
+    "unsubscribe_start": "subs",
+    "packet_codes": "subs",
+    "publication": "publication",
+    "publish_from": "publication",
+    "packet_props": "publication",
+    "request": "rpc",
+    "reauth": "auth",
+}
+
+
+class MQTTClient(Session):
+    """MQTT 5.0 client with the names of umqtt.simple. Arguments: see setup.construct() and the README."""
+
+    feed = None  # called at least twice a second while waiting: for a watchdog
+
+    def __init__(self, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options):
+        from . import setup
+
+        setup.construct(self, client_id, server, port, user, password, keepalive, ssl, **options)
+
+    def __getattr__(self, name):
+        m = _LAZY.get(name)
+        if m is None:
+            raise AttributeError(name)
+        f = getattr(__import__("umqtt5." + m, None, None, (name,)), name)
+        return lambda *a, **k: f(self, *a, **k)
+
+    def connect(self, clean_start=True, timeout=None):
+        """Connect and wait for the CONNACK, at most `timeout` seconds (default: the constructor's). Returns Session Present.
+
+        Raises Refused (CONNACK of 0x80 or more), OSError (network, time), ProtocolError, ValueError, MQTTException (connected already).
+        """
+        self.start(clean_start, timeout)
+        while self._state == 1:
+            self.poll(1000)
+        if self.lean:
+            import sys
+
+            import umqtt5
+
+            sys.modules.pop("umqtt5.setup", None)
+            if hasattr(umqtt5, "setup"):
+                del umqtt5.setup
+        return self.session_present
+
+    def isconnected(self):
+        return self._state == 2
+
+    def set_callback(self, f):
+        """f(topic, msg) with two bytes objects, as in umqtt.simple; `on_message` is the one that allocates nothing."""
+        self._cb = f
+
+    def poll(self, timeout_ms=0):
+        """Handle what has come; wait at most `timeout_ms` for something to come. True when something was handled. 0 B."""
+        if self.work():
+            return True
+        if timeout_ms:
+            t = time.ticks_add(time.ticks_ms(), timeout_ms)
+            while True:
+                k = time.ticks_diff(t, time.ticks_ms())
+                if k <= 0:
+                    break
+                self._wait(k)
+                if self.work():
+                    return True
+        return False
+
+    def _wait(self, ms):
+        # Until the socket is ready or the client itself has something to do (keep-alive), at most `ms`.
+        k = time.ticks_diff(self._due, time.ticks_ms())
+        if k < ms:
+            ms = k if k > 0 else 0
+        if self.feed:
+            self.feed()
+            if ms > 500:
+                ms = 500
+        p = self._pr
+        if self._wn:
+            # while connecting, the socket may be writable and TLS or WebSocket still wait for the server's answer
+            if self._state == 2 or p is None:
+                p = self._pw
+            elif ms > 20:
+                ms = 20
+        if p is None:
+            time.sleep_ms(5 if ms > 5 else ms)
+        else:
+            for _ in p.ipoll(ms):
+                break
+
+    def drain(self):
+        """Wait until the half-written packet has left, at most `timeout` seconds."""
+        t = time.ticks_add(time.ticks_ms(), int(self.timeout * 1000))
+        while not self.flush():
+            if time.ticks_diff(t, time.ticks_ms()) < 0:
+                self.close(0)
+                raise OSError(110, "the server takes no more bytes")
+            self._wait(100)
+
+    def pending(self, packet_id=None):
+        """How many messages (QoS 1 and 2, sent or queued) are not acknowledged; of that identifier: 0 or 1."""
+        m = self.image
+        i = 10
+        n = 0
+        while i < len(m):
+            if m[i] & 7 < 4 and (packet_id is None or m[i + 1] << 8 | m[i + 2] == packet_id):
+                n += 1
+            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+        return n
+
+    def check_msg(self):
+        """Handle what has come without waiting, as in umqtt.simple."""
+        return self.work()
+
+    def wait_msg(self):
+        """Wait until a packet was handled, as in umqtt.simple."""
+        n = self.received
+        while n == self.received:
+            self.poll(1000)
+
+    def wait(self, packet_id=None, timeout=None):
+        """Wait until that message, or all, are acknowledged; `timeout` in seconds (default: the constructor's).
+
+        Raises Refused when the server refused it (PUBACK or PUBREC of 0x80 or more), OSError when time is up or the link is lost.
+        """
+        t = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
+        while self.pending(packet_id):
+            k = time.ticks_diff(t, time.ticks_ms())
+            if k <= 0:
+                raise OSError(110, "no acknowledgement in time")
+            self.poll(k)
+        r = self._refused
+        if r and (packet_id is None or r[0] == packet_id):
+            self._refused = None
+            raise Refused("PUBACK" if r[2] == 4 else "PUBREC", r[1], r[2], r[3])
+
+    def until(self, w, timeout=None):
+        """Wait until w[2] is there: the codes of a SUBACK or UNSUBACK."""
+        t = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
+        while w[2] is None:
+            k = time.ticks_diff(t, time.ticks_ms())
+            if k <= 0:
+                raise OSError(110, "no SUBACK or UNSUBACK in time")
+            self.poll(k)
+
+    def disconnect(self, reason=0, props=b""):
+        """DISCONNECT (3.14) with a reason code that a client may send and properties (bytes or dictionary), then close."""
+        if self._sock is None:
+            return
+        if reason or props:
+            from . import publication
+
+            props = publication.check_disconnect(self, reason, props)
+        if self._state == 2:
+            self.disconnect_out(reason, props)
+        self.close(2, reason)
+
+    def drop(self):
+        """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
+        self.close(0)
+
+    def pollable(self):
+        """The object to register in a select.poll of your own, or None."""
+        return getattr(self._sock, "sock", self._sock)
+
+    def wants_write(self):
+        return self._wn > 0
+
+    def due_ms(self):
+        """Milliseconds until the client itself needs a poll()."""
+        return max(0, time.ticks_diff(self._due, time.ticks_ms()))

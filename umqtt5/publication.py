@@ -1,0 +1,408 @@
+"""Prepared publications, and the rare paths of publish.
+
+What belongs here: Publication (topic encoded once), payloads from a reader, and what core.publish() meets seldom: no connection, a
+packet of 128 bytes and more, a full image, limits of the server, expiry in the queue. What does not: anything on each packet.
+"""
+import time
+
+from . import wire
+from .core import ResourceError
+
+_BIG = 0x0FFFFFFF
+
+
+class Publication:
+    """A message with a fixed topic, made by client.publication(); `buf` is its payload in place (a memoryview of `size` bytes)."""
+
+    def __init__(self, s, topic, size, retain, qos, props):
+        if props:
+            from . import props as names
+
+            props = names.block(props, 3)
+        self._s = s
+        self._t = wire.check_topic(topic)
+        self._args = retain, qos, props
+        self.size = size
+        t = self._t if type(self._t) is bytes else bytes(self._t)
+        self._t = t
+        h = 7 + len(t)
+        self._b = b = bytearray(h + (len(props) or 1) + size)
+        b[5] = len(t) >> 8
+        b[6] = len(t) & 255
+        b[7:h] = t
+        if props:
+            b[h : h + len(props)] = props
+        self._h = h = h + (len(props) or 1)
+        self.buf = memoryview(b)[h:]
+        self._ok = None
+        self._l = -1
+
+    def _encode(self, n):
+        # The fixed header for a payload of n bytes.
+        if n > self.size or n < 0:
+            raise ValueError("payload of %d bytes: this publication holds %d" % (n, self.size))
+        b = self._b
+        self._l = n
+        n += self._h - 5
+        i = 5 - wire.vbi_size(n)
+        self._o = i - 1
+        self._n = self._h + self._l - i + 1
+        b[i - 1] = 0x31 if self._args[0] else 0x30
+        while n > 127:
+            b[i] = n & 127 | 128
+            n >>= 7
+            i += 1
+        b[i] = n
+        self._ok = None
+
+    def _slow(self, n):
+        # First send of a connection, QoS 1 and 2, no connection, a half-written packet.
+        s = self._s
+        retain, qos, props = self._args
+        if qos or s._state != 2:
+            return s.publish(self._t, self.buf[:n], retain, qos, props)
+        if s._wn:
+            s.drain()
+        check_size(s, self._n, retain)
+        self._ok = s._sock
+        return s._write(self._b, self._o, self._n)
+
+    def send(self, payload):
+        """Send exactly `size` bytes. 0 B at QoS 0; 16 at QoS 1 and 2. Returns and raises as publish()."""
+        if len(payload) != self._l:
+            if len(payload) != self.size:
+                raise ValueError("payload of %d bytes: send() takes exactly %d" % (len(payload), self.size))
+            self._encode(self.size)
+        self.buf[:] = payload
+        s = self._s
+        if s._sock is not self._ok or not s._qmax:
+            return self._slow(self.size)
+        return s._write(self._b, self._o, self._n)
+
+    def send_any(self, payload):
+        """Send a payload of at most `size` bytes."""
+        n = len(payload)
+        if n != self._l:
+            self._encode(n)
+        s = self._h
+        self._b[s : s + n] = payload
+        s = self._s
+        if s._sock is not self._ok or not s._qmax:
+            return self._slow(n)
+        return s._write(self._b, self._o, self._n)
+
+    def send_in_place(self, n):
+        """Send the first `n` bytes of `buf`, where the caller has put them."""
+        if n != self._l:
+            self._encode(n)
+        s = self._s
+        if s._sock is not self._ok or not s._qmax:
+            return self._slow(n)
+        return s._write(self._b, self._o, self._n)
+
+
+def publication(s, topic, size, retain=False, qos=0, props=b""):
+    """A Publication for payloads of up to `size` bytes; allocates one buffer of topic + properties + size + 8 bytes."""
+    if not 0 <= qos <= 2:
+        raise ValueError("qos: %s is not 0, 1 or 2" % qos)
+    return Publication(s, topic, size, retain, qos, props)
+
+
+def publish_slow(s, msg, retain):
+    """QoS 0 when the fast path of publish() does not apply: topic and properties stand in tx already."""
+    if s._state != 2:
+        if s._options[0]:
+            return _queue0(s, msg, retain)
+        raise OSError(107, "not connected")
+    if s._err:
+        s.close(0)
+        raise OSError(104, "connection lost")
+    if s._wn:
+        s.drain()
+    tx = s._tx
+    h = s._th
+    if h > len(tx):
+        raise ResourceError("topic and properties need %d bytes, tx has %d" % (h, len(tx)))
+    n = h - 5 + len(msg)
+    i = 5 - wire.vbi_size(n)
+    check_size(s, h - i + 1 + len(msg), retain)
+    tx[i - 1] = 0x31 if retain else 0x30
+    k = i
+    while n > 127:
+        tx[k] = n & 127 | 128
+        n >>= 7
+        k += 1
+    tx[k] = n
+    i -= 1
+    n = h + len(msg)
+    if n <= len(tx):
+        tx[h:n] = msg
+        s._write(tx, i, n - i)
+        if s._alias:
+            s._alias.sent(s)
+        if not s._wn and not s._err:
+            s._qmax = s._qfast
+        return 0
+    s._write(tx, i, h - i)  # the payload follows in place, from the caller's buffer
+    if s._wn:
+        s._wx = msg
+    else:
+        s.sent -= 1
+        s._write(msg, 0, len(msg))
+    if s._alias:
+        s._alias.sent(s)
+    s.drain()
+    return 0
+
+
+def check_size(s, n, retain):
+    if n > s._smax:
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    if retain and not s._caps & 4:
+        raise ValueError("retain: the server has Retain Available 0")
+
+
+def _queue0(s, msg, retain):
+    # QoS 0 while there is no connection, by option: a record of state 5, which is freed when it is sent.
+    n = 2 + len(s._tb) + (len(s._pb) or 1) + len(msg)
+    if room(s, n):
+        return 0
+    m = s.image
+    i = len(m)
+    s._record(n, 1 if retain else 0)
+    m[i] |= 5
+    m.extend(s._tb)
+    m.extend(s._pb or b"\0")
+    m.extend(msg)
+    if s._save:
+        s.store.save(m)
+    return 0
+
+
+def send0(s, i):
+    """Send and free a queued QoS 0 record."""
+    m = s.image
+    if m[i] & 0x10 and not fresh(s, i):
+        return
+    n = m[i + 3] << 8 | m[i + 4]
+    j = i + 5 + (m[i] >> 2 & 4)
+    p = bytes(memoryview(m)[j : j + n])
+    s.free(i)
+    if n <= s._smax:
+        s._write(p, 0, n)
+    else:
+        s.dropped += 1
+
+
+def limits(s, qos, retain):
+    """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
+    if not 0 < qos < 3:
+        raise ValueError("qos: %s is not 0, 1 or 2" % qos)
+    if retain and not s._caps & 4:
+        raise ValueError("retain: the server has Retain Available 0")
+    if not s._options[2]:
+        raise ValueError("qos %d: the server's Maximum QoS is %d (option downgrade_qos lowers it)" % (qos, s._caps & 3))
+    return s._caps & 3
+
+
+def room(s, n):
+    """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
+    n += 1 + wire.vbi_size(n)
+    if n > (s._smax or _BIG):
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    m = s.image
+    n += 9 if s._texp else 5
+    if n > s._cap - 10:
+        raise ResourceError("message needs %d bytes, inflight has %d" % (n, s._cap - 10))
+    while len(m) + n > s._cap:
+        i = m[4] << 8 | m[5]
+        while i < len(m) and m[i] & 7 in (3, 4):
+            i += 5
+        if s._options[1] == "oldest" and i < len(m):
+            s.free(i)
+        elif s._options[1] != "newest":
+            raise ResourceError("the in-flight store is full: %d of %d bytes" % (len(m), s._cap))
+        s.dropped += 1
+        if s._options[1] == "newest":
+            return True
+    return False
+
+
+def free_id(s, n):
+    """Next free packet identifier after n, and in s._idfree how many after it are free as well."""
+    m = s.image
+    while True:
+        n = n % 65535 + 1
+        d = 65535
+        i = 10
+        for k in s._acks:  # SUBSCRIBE and UNSUBSCRIBE that wait
+            d = min(d, (k - n) % 65535)
+        while i < len(m):
+            if m[i] & 7 < 4:
+                d = min(d, ((m[i + 1] << 8 | m[i + 2]) - n) % 65535)
+            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+        if d:
+            s._idfree = d - 1
+            return n
+
+
+def fresh(s, i):
+    """A queued record with Message Expiry Interval, about to be sent: drop it (False) or reduce the interval by the time waited."""
+    m = s.image
+    j = i + 9
+    if m[j] & 8:  # sent before: no expiry any more (4.3.3-7)
+        return True
+    now = int(time.time())
+    t = now - int.from_bytes(bytes(memoryview(m)[i + 5 : j]), "big")
+    if t <= 0 or t > 300000000:  # ten years: the clock was set meanwhile
+        return True
+    k = j + 1
+    while m[k] > 127:
+        k += 1
+    k += 3 + (m[k + 1] << 8 | m[k + 2])
+    if m[j] & 6:
+        k += 2
+    k = wire.find(m, k, 2)
+    v = int.from_bytes(bytes(memoryview(m)[k : k + 4]), "big") - t
+    if v <= 0:
+        s.dropped += 1
+        s.free(i)
+        return False
+    m[k : k + 4] = v.to_bytes(4, "big")
+    s._stamp(m, i + 5)
+    return True
+
+
+def trim(s):
+    """Records that this server's limits do not allow are dropped; on_ack gets 0x95, 0x9B or 0x9A for them."""
+    m = s.image
+    i = 10
+    while i < len(m):
+        k = m[i] & 7
+        n = m[i + 3] << 8 | m[i + 4]
+        j = i + 5 + (m[i] >> 2 & 4)
+        code = 0
+        if k < 3:
+            code = 0x95 if n > s._smax else 0x9B if k > s._caps & 3 else 0x9A if m[j] & 1 and not s._caps & 4 else 0
+        if code:
+            pid = m[i + 1] << 8 | m[i + 2]
+            s.free(i)
+            s.dropped += 1
+            if s.on_ack:
+                s.on_ack(s, pid, code, 4)
+        else:
+            i = j + n
+
+
+def refused(s, i, end, packet):
+    """Keep what an acknowledgement of 0x80 or more says, for wait()."""
+    b = s._rx
+    s._refused = (b[i] << 8 | b[i + 1], b[i + 2], packet, s.ack_props(i + 3, end, packet) if end - i > 3 else ())
+
+
+def packet_props(s):
+    """Inside on_ack and on_suback: the properties of that packet, a list of (name, value)."""
+    from . import props
+
+    if s._at and s._to - s._at > 0:
+        return props.decode(s._rx, s._at)
+    return []
+
+
+def check_disconnect(s, reason, block):
+    """Properties of a DISCONNECT as bytes; ValueError for a reason or property that a client may not send (3.14.2)."""
+    from . import props, reasons
+
+    if not reasons.sendable(reason, 14):
+        raise ValueError("reason code 0x%02X: a client may not send it in DISCONNECT" % reason)
+    block = props.block(block, 14) if block else b""
+    if block:
+        k = props.get(block, 0, "session_expiry_interval")
+        if k is not None:
+            if k and not s.session_expiry:
+                raise ValueError("session_expiry_interval: CONNECT said 0, it cannot become %d now" % k)
+            s._expiry = k
+        block = fit(s, block, 2, 14)
+    return block
+
+
+def fit(s, block, n, packet):
+    """Leave Reason String and User Properties out where the packet would pass the server's limit (3.14.2.2.3)."""
+    from . import props
+
+    for name in ("reason_string", "user_property"):
+        if len(block) + n + 3 > s._smax:
+            block = props.encode(packet, [x for x in props.decode(block) if x[0] != name])
+    return block
+
+
+def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
+    """Publish `size` bytes that `reader.readinto(buf)` gives, through tx, in constant memory; returns the packet identifier.
+
+    Blocking. The payload is not in the image: when the connection is lost before the acknowledgement, OSError tells the caller to
+    call again with a reader at its start. Waits for room in the window first. Raises as publish(); ValueError when the reader ends early
+    (the connection is closed then: the packet cannot be completed). 3.3.
+    """
+    if s._state != 2:
+        raise OSError(107, "not connected")
+    if qos:
+        while s._flight >= s._rmax or s.image[4] << 8 | s.image[5] != len(s.image):
+            s.poll(1000)
+    s.drain()
+    s._prepare(topic, props)
+    tx = s._tx
+    if qos and (qos > s._caps & 3 or not 0 < qos < 3):
+        qos = limits(s, qos, retain)
+    m = s.image
+    pid = 0
+    body = len(s._tb) + 2 + (2 if qos else 0) + (len(s._pb) or 1)
+    n = body + size
+    check_size(s, n + 1 + wire.vbi_size(n), retain)
+    if size < 0 or n > 268435455:
+        raise ValueError("size: a packet has at most 268435455 bytes")
+    if body + 5 > len(tx):
+        raise ResourceError("topic and properties need %d bytes, tx has %d" % (body + 5, len(tx)))
+    if qos:
+        if len(m) + 5 > s._cap:
+            raise ResourceError("the in-flight store is full")
+        pid = s.next_id()
+        m.extend(bytes((qos, pid >> 8, pid & 255, 0, 0)))  # a record without its packet: settles with the acknowledgement only
+        s._mark(len(m))
+        s._flight += 1
+    head = bytearray((0x30 | qos << 1 | (1 if retain else 0),))
+    k = n
+    while k > 127:
+        head.append(k & 127 | 128)
+        k >>= 7
+    head.append(k)
+    head.extend(bytes((len(s._tb) >> 8, len(s._tb) & 255)))
+    head.extend(s._tb)
+    if qos:
+        head.extend(bytes((pid >> 8, pid & 255)))
+    head.extend(s._pb or b"\0")
+    s._topic = None
+    s._busy = 0
+    k = len(head)
+    tx[0:k] = head
+    view = memoryview(tx)
+    sent = s.sent
+    while True:
+        n = min(len(tx) - k, size)
+        while n:
+            got = reader.readinto(view[k : k + n])
+            if not got:
+                s.close(0)
+                raise ValueError("reader ended %d bytes early: connection closed" % size)
+            k += got
+            n -= got
+            size -= got
+        s._write(tx, 0, k)
+        s.drain()
+        if s._err:
+            s.close(0)
+            raise OSError(104, "connection lost")
+        k = 0
+        if not size:
+            break
+    s.sent = sent + 1
+    return pid

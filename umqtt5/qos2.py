@@ -1,0 +1,160 @@
+"""QoS 2, both ways: PUBREC, PUBREL, PUBCOMP (3.5 to 3.7, 4.3.3).
+
+What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once subs.py has parsed it, and the strict check
+of our Receive Maximum. Outbound PUBLISH at QoS 2 is core.py's: it is a record like QoS 1. Everything is 0 B.
+"""
+from micropython import const
+
+_H = const(10)  # the image's header
+_REL = const(0x40)  # flag of a record: its PUBREL has to be sent now
+_len = len
+
+
+def register(s):
+    """Put this module's handlers into the session."""
+    h = s._live
+    h[5] = pubrec
+    h[6] = pubrel
+    h[7] = pubcomp
+    s._qos2_in = publish2
+    s._rels = send_rels
+
+
+def _plain(s, first, i, end):
+    # Checks an acknowledgement; returns its reason code.
+    if first & 15 != (2 if first >> 4 == 6 else 0):
+        s.violation(0x81)
+    if end - i != 2:
+        s.check_ack(first >> 4, i, end)
+        return s._rx[i + 2]
+    return 0
+
+
+def pubrec(s, first, i, end):
+    """PUBREC: the server owns the message: drop it, keep the identifier, send PUBREL. 0x80 and more: it is refused and over."""
+    code = _plain(s, first, i, end)
+    b = s._rx
+    pid = b[i] << 8 | b[i + 1]
+    k = s.find_record(pid, 2)
+    if code > 127:
+        if k:
+            s.free(k)
+            s.acked(i, end, 5)
+    elif k:
+        _received(s, k)
+    else:
+        k = s.find_record(pid, 3)
+        if k:  # repeated: answer again
+            if not s.image[k] & _REL:
+                s.image[k] |= _REL
+                s._rel += 1
+            send_rels(s)
+        else:
+            s.ack(0x62, pid, 0x92)
+
+
+def _received(s, k):
+    # The PUBLISH at offset k of the image becomes "PUBREL is left".
+    m = s.image
+    m[k] = m[k] & 0x10 | 2
+    s.free(k, 1)
+    m[k] = 3 | _REL
+    m[k + 3] = m[k + 4] = 0
+    s._rel += 1
+    if s._save:
+        s.store.save(m)
+    if not s._wn:
+        send_rels(s)
+
+
+def send_rels(s):
+    """Send each PUBREL that is due, in order."""
+    m = s.image
+    i = _H
+    while s._rel and i < _len(m) and not s._wn:
+        if m[i] & _REL:
+            m[i] &= 0xBF
+            s._rel -= 1
+            s.ack(0x62, m[i + 1] << 8 | m[i + 2])
+        i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+
+
+def pubcomp(s, first, i, end):
+    """PUBCOMP ends the flow; 0x92 too (the server has forgotten it: it was delivered)."""
+    _plain(s, first, i, end)
+    b = s._rx
+    k = s.find_record(b[i] << 8 | b[i + 1], 3)
+    if k:
+        if s.image[k] & _REL:
+            s._rel -= 1
+        s.free(k)
+        s.acked(i, end, 7)
+
+
+def pubrel(s, first, i, end):
+    """PUBREL: the identifier is free again; PUBCOMP, with 0x92 when it was not known."""
+    _plain(s, first, i, end)
+    b = s._rx
+    pid = b[i] << 8 | b[i + 1]
+    k = s.find_record(pid, 4)
+    if k:
+        s.free(k)
+    s.ack(0x72, pid, 0 if k else 0x92)
+
+
+def publish2(s, pid):
+    """An inbound QoS 2 PUBLISH, parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
+    from . import subs
+
+    m = s.image
+    if s.find_record(pid, 4):
+        s._msg._e = -1
+        s._msg._tb = s._rx
+        return s.ack(0x50, pid)
+    if _len(m) + 5 > s._cap:
+        s._msg._e = -1
+        s._msg._tb = s._rx
+        return s.ack(0x50, pid, 0x97)  # no room for the identifier: Quota exceeded
+    subs.deliver(s, s._msg)
+    if s._sock is None:
+        return
+    if not s._msg.code:
+        remember(s, pid)
+    subs.finish(s, 0x50, pid)
+
+
+def remember(s, pid):
+    """A record for an inbound identifier, behind all others."""
+    m = s.image
+    n = _len(m)
+    whole = m[4] << 8 | m[5] == n
+    m.append(4)
+    m.append(pid >> 8)
+    m.append(pid & 255)
+    m.extend(b"\0\0")
+    if whole:
+        s._mark(n + 5)
+    if s._save:
+        s.store.save(m)
+
+
+def check_window(s):
+    """strict=True: more unacknowledged QoS 1 and 2 PUBLISH than our Receive Maximum is a violation, 0x93 (3.3.4)."""
+    m = s.image
+    b = s._rx
+    n = 1  # the one being handled
+    i = _H
+    while i < _len(m):
+        if m[i] & 7 == 4:
+            n += 1
+        i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+    i = s._i  # those that arrived with it and wait in rx
+    while i + 2 < s._e:
+        k = b[i + 1]
+        if k > 127:
+            break
+        if b[i] >> 4 == 3 and b[i] & 6:
+            n += 1
+        i += 2 + k
+    if n > s.receive_maximum:
+        s.violation(0x93)

@@ -1,0 +1,516 @@
+"""Setting up: the constructor's work, CONNECT with its Will, opening the socket, CONNACK.
+
+What belongs here: all that is needed once a connection and not again. Loaded by the constructor and connect(); with lean=True
+connect() drops it again. What does not: anything that runs while connected (core.py). Imports core, wire; lazily ssl, props, auth.
+"""
+import time
+
+from . import wire
+from .core import (
+    MQTTException,
+    Refused,
+    disconnect_in,
+    illegal,
+    load,
+    pingresp,
+    puback,
+)
+
+_BIG = 0x0FFFFFFF
+
+
+def construct(
+    s,
+    client_id,
+    server,
+    port=0,
+    user=None,
+    password=None,
+    keepalive=60,
+    ssl=None,
+    rx=512,
+    tx=256,
+    inflight=1024,
+    session_expiry=0,
+    store=None,
+    lean=False,
+    props=b"",
+    receive_maximum=0,
+    topic_alias_maximum=0,
+    aliases=8,
+    strict=False,
+    timeout=10,
+    auth=None,
+    transport=None,
+    queue_qos0=False,
+    drop=None,
+    write_ahead=None,
+    downgrade_qos=False,
+    userdata=None,
+):
+    """Make a client; see README for what each argument is. Every buffer is allocated here:
+
+    rx + 64 bytes to receive (advertised as Maximum Packet Size), 64 for fragments, tx to send QoS 0, inflight for the session
+    image (10 of header, then each QoS 1/2 message with 5 more). Raises ValueError/TypeError for arguments out of range.
+    """
+    for name, v, low, high in (
+        ("port", port, 0, 65535),
+        ("keepalive", keepalive, 0, 65535),
+        ("rx", rx, 32, 65535),
+        ("tx", tx, 16, 65535),
+        ("inflight", inflight, 64, 65535),
+        ("session_expiry", session_expiry, 0, 0xFFFFFFFF),
+        ("receive_maximum", receive_maximum, 0, 65535),
+        ("topic_alias_maximum", topic_alias_maximum, 0, 255),
+        ("aliases", aliases, 0, 255),
+    ):
+        if not isinstance(v, int) or not low <= v <= high:
+            raise ValueError("%s: %s is not in %d..%d" % (name, v, low, high))
+    if drop not in (None, "oldest", "newest"):
+        raise ValueError('drop: give None, "oldest" or "newest"')
+    s.client_id = client_id if client_id is not None else b""
+    wire.check_str(s.client_id, "client_id")
+    s.server = server
+    s.port = port
+    s.user = user
+    s.password = password
+    s.keepalive = s.keepalive_now = keepalive
+    s.ssl = ssl
+    s._rl = rx
+    s._rx = bytearray(rx + 64)
+    s._frag = bytearray(64)
+    s._tx = bytearray(tx)
+    s._a = bytearray(5)
+    s._r = bytearray(3)
+    s.image = m = bytearray(inflight)
+    m[10:] = b""
+    m[0] = 0x4D
+    m[1] = 1
+    m[5] = 10
+    s._cap = inflight
+    s._idfree = 65534
+    s.store = store
+    s._save = bool(store and (write_ahead is None or write_ahead))
+    if store:
+        if store.load(m):
+            check_image(m)
+            s._idfree = 0
+    s.timeout = timeout
+    s.strict = strict
+    s.auth = auth
+    s.lean = lean
+    s._transport = transport
+    s._options = (queue_qos0, drop, downgrade_qos, aliases)
+    s.userdata = userdata
+    s._find = wire.find
+    s._check = wire.check_topic
+    s._okprops = s._tb = s._topic = s._tprops = s._alias = s._wx = s._wb = s._pr = s._pw = None
+    s._pb = b""
+    s._texp = s._pong = s._noinfo = False
+    s._th = s._wk = s._wo = s._wt = s._owed = s._i = s._e = s._n = s._at = s._to = s._qfast = s._due = 0
+    s._h = [illegal] * 16
+    for i in (3, 5, 6, 7, 9, 11, 15):
+        s._h[i] = load
+    s._h[4] = puback
+    s._h[13] = pingresp
+    s._h[14] = disconnect_in
+    s._live = s._h
+    s._caps = 62
+    s._smax = s._rmax = s._amax = 0
+    s._down_at = time.ticks_ms()
+    s.session_expiry = s._expiry = session_expiry
+    s.receive_maximum = receive_maximum or max(1, min(65535, inflight // 64))
+    s.topic_alias_maximum = topic_alias_maximum
+    s._method = auth.name.encode() if auth else None
+    s._connect_props = _connect_props(s, props, session_expiry, receive_maximum)
+    if s.topic_alias_maximum:
+        s._acap = 64 * s.topic_alias_maximum
+        s._atab = bytearray(s._acap)
+    s.close(0)
+
+
+def check_image(m):
+    """Refuse an image that is not ours, damaged or of another layout: start a new one (the store says why in its own error)."""
+    n = len(m)
+    ok = n >= 10 and m[0] == 0x4D and m[1] == 1
+    i = 10
+    unsent = ok and m[4] << 8 | m[5]
+    seen = i == unsent
+    while ok and i < n:
+        ok = i + 5 <= n and 0 < m[i] & 7 < 6
+        if ok:
+            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+            ok = i <= n
+            seen = seen or i == unsent
+    if not ok or not seen:
+        raise ValueError("stored session image is damaged or of another version: delete it to start a new session")
+
+
+def _connect_props(s, props, expiry, receive_max):
+    # The property block of CONNECT: the user's in their order, then what the library has to say and the user did not.
+    p = props
+    if p:
+        from . import props as names
+
+        p = names.block(p, 1)
+        for name, v in names.decode(p):
+            if name == "session_expiry_interval":
+                s.session_expiry = expiry = v
+            elif name == "receive_maximum":
+                s.receive_maximum = v
+            elif name == "topic_alias_maximum":
+                s.topic_alias_maximum = v
+            elif name == "maximum_packet_size":
+                if v > s._rl:
+                    raise ValueError("maximum_packet_size %d: rx has only %d bytes" % (v, s._rl))
+                s._rl = v
+            elif name == "request_problem_information":
+                s._noinfo = not v
+            elif name == "authentication_method":
+                s._method = v.encode()
+        if wire.find(p, 0, 0x16) >= 0 and wire.find(p, 0, 0x15) < 0:
+            raise ValueError("authentication_data needs authentication_method")
+        i = wire.vbi_size(wire.vbi(p, 0, len(p)))
+        body = p[i:]
+    else:
+        p = b"\0"
+        body = b""
+    f = wire.find
+    if expiry and f(p, 0, 0x11) < 0:
+        body += b"\x11" + expiry.to_bytes(4, "big")
+    if f(p, 0, 0x21) < 0:
+        body += b"\x21" + s.receive_maximum.to_bytes(2, "big")
+    if f(p, 0, 0x27) < 0:
+        body += b"\x27" + s._rl.to_bytes(4, "big")
+    if s.topic_alias_maximum and f(p, 0, 0x22) < 0:
+        body += b"\x22" + s.topic_alias_maximum.to_bytes(2, "big")
+    s._expiry = expiry
+    return body
+
+
+def set_last_will(s, topic, msg, retain=False, qos=0, props=b""):
+    """Will Message of the next connections (3.1.2.5); props: Will properties, dictionary or bytes. ValueError/TypeError."""
+    if topic is None:
+        s._will = None
+        return
+    topic = wire.check_topic(topic)
+    if not 0 <= qos <= 2:
+        raise ValueError("qos: %s is not 0, 1 or 2" % qos)
+    if props:
+        from . import props as names
+
+        props = names.block(props, 0)
+    if isinstance(msg, str):
+        msg = msg.encode()
+    if len(msg) > 65535:
+        raise ValueError("will message: %d bytes, at most 65535" % len(msg))
+    s._will = (topic, bytes(msg), 4 | qos << 3 | (32 if retain else 0), props or b"\0")
+
+
+def _field(b):
+    return len(b).to_bytes(2, "big") + b
+
+
+def _connect_packet(s, clean_start):
+    flags = 2 if clean_start else 0
+    body = s._connect_props
+    if s.auth:
+        body += b"\x15" + _field(s.auth.name.encode())
+        d = s.auth.first()
+        if d:
+            body += b"\x16" + _field(d)
+    out = _field(wire.check_str(s.client_id, "client_id"))
+    if s._will:
+        topic, msg, f, p = s._will
+        flags |= f
+        out += p + _field(topic) + _field(msg)
+    if s.user is not None:
+        flags |= 128
+        out += _field(wire.check_str(s.user, "user"))
+    if s.password is not None:
+        flags |= 64
+        p = s.password
+        if isinstance(p, str):
+            p = p.encode()
+        if len(p) > 65535:
+            raise ValueError("password: at most 65535 bytes")
+        out += _field(p)
+    n = len(body)
+    out = b"\0\4MQTT\5" + bytes((flags, s.keepalive >> 8, s.keepalive & 255)) + _vbi(n) + body + out
+    return b"\x10" + _vbi(len(out)) + out
+
+
+def _vbi(n):
+    if n < 128:
+        return bytes((n,))
+    if n < 16384:
+        return bytes((n & 127 | 128, n >> 7))
+    return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14))
+
+
+def start(s, clean_start=True, timeout=None):
+    """Begin to connect without waiting (name look-up apart); poll() carries on until isconnected().
+
+    timeout: seconds until the CONNACK has to be there. Raises MQTTException when connected already, ValueError, OSError.
+    """
+    if s._sock is not None:
+        raise MQTTException("already connected: disconnect() first")
+    if s._need_clean:
+        clean_start = True
+    p = _connect_packet(s, clean_start)
+    m = s.image
+    tag = _tag(s)
+    known = bytes(m[6:10])
+    gone = s._expiry != 0xFFFFFFFF and time.ticks_diff(time.ticks_ms(), s._down_at) > s._expiry * 1000
+    if clean_start or known[:2] != tag[:2]:
+        _settle(s, 0)
+        known = b""
+    elif known != tag or gone and s.received:
+        _settle(s, 1)
+        known = b""
+    s._clean = not known
+    m[6:10] = known or b"\0\0\0\0"
+    s.close(0)
+    s._h = (_early,) * 2 + (connack,) + (_early,) * 11 + (disconnect_in, load if s.auth else _early)
+    s._i = s._e = s._left = 0
+    s._again = False
+    if s.topic_alias_maximum:
+        s._atab[:] = b""
+    s._pong = False
+    s.session_present = False
+    s.timeout = timeout or s.timeout
+    s._due = time.ticks_add(time.ticks_ms(), int(s.timeout * 1000))
+    t = (s._transport or open_socket)(s)
+    s._sock = t
+    s._sr = t.readinto
+    s._sw = t.write
+    s._state = 1
+    if s._pw is not None:
+
+        def gate(buf, off, n):
+            for _ in s._pw.ipoll(0):
+                s._sw = t.write
+                if s.ssl:
+                    from . import tls
+
+                    s._sw = tls.guard(s, t)
+                _pollers(s, t)
+                return (s._sw)(buf, off, n)
+
+        s._sw = gate
+    else:
+        _pollers(s, t)
+    s._wk = None
+    s._rest(p, 0, len(p))
+    s.flush()
+
+
+def _pollers(s, t):
+    # One poller to read and one to write, made once a connection: modify() would allocate each time.
+    t = getattr(t, "sock", t)
+    s._pr = s._pw = None
+    try:
+        import select
+
+        for ev in (select.POLLIN, select.POLLOUT):
+            p = select.poll()
+            p.register(t, ev)
+            for _ in p.ipoll(0):
+                pass
+            if s._pr is None:
+                s._pr = p
+            else:
+                s._pw = p
+    except (ImportError, OSError, TypeError, AttributeError):
+        s._pr = s._pw = None  # not pollable: the faces sleep between looks
+
+
+def open_socket(s):
+    """Open TCP (and TLS) to s.server without waiting for the connection. Leaves the write poller of the raw socket in s._pw."""
+    import select
+    import socket
+
+    port = s.port or (8883 if s.ssl else 1883)
+    a = socket.getaddrinfo(s.server, port, 0, socket.SOCK_STREAM)
+    for x in a:
+        if x[0] == socket.AF_INET:
+            break
+    else:
+        x = a[0]
+    k = socket.socket(x[0], socket.SOCK_STREAM)
+    try:
+        k.setblocking(False)
+        try:
+            k.setsockopt(6, 1, 1)  # TCP_NODELAY, on the raw socket
+        except (OSError, ValueError):
+            pass
+        try:
+            k.connect(x[-1])
+        except OSError as e:
+            if e.args[0] not in (115, 119, 36, 11, 112):  # EINPROGRESS of Linux, lwIP, macOS; EAGAIN; RP2040
+                raise
+        s._pw = p = select.poll()
+        p.register(k, select.POLLOUT)
+        if s.ssl:
+            from . import tls
+
+            k = tls.wrap(s, k)
+    except Exception:
+        k.close()
+        raise
+    return k
+
+
+def _tag(s):
+    import binascii
+
+    c = s.client_id
+    c = binascii.crc32(c.encode() if isinstance(c, str) else c) & 0xFFFF | 1
+    h = binascii.crc32(("%s:%d" % (s.server, s.port)).encode()) & 0xFFFF | 1
+    return bytes((c >> 8, c & 255, h >> 8, h & 255))
+
+
+def _settle(s, mode):
+    # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client identifier);
+    # 1: the server has no session: QoS 1 and 2 PUBLISH go out again as new messages; 2: the session is resumed (4.4).
+    m = s.image
+    i = 10
+    s._flight = s._rel = 0
+    while i < len(m):
+        k = m[i] & 7
+        j = i + 5 + (m[i] >> 2 & 4)
+        n = j + (m[i + 3] << 8 | m[i + 4])
+        sent = i < m[4] << 8 | m[5]
+        if mode < 2 and (k in (3, 4) or not mode and sent and k < 3):
+            s.free(i)
+            continue
+        if k == 3:
+            m[i] |= 0x40
+            s._rel += 1
+        elif k < 3 and sent:
+            if mode == 2:
+                m[j] |= 8
+            else:
+                m[j] &= 0xF7
+        i = n
+    s._mark(10)
+    s._flight = s._rel
+    if s._rel:
+        from . import qos2
+
+        qos2.register(s)
+
+
+def _early(s, first, i, end):
+    # Anything but CONNACK, AUTH and DISCONNECT before the CONNACK (3.2.0-1)
+    s.violation(0x82, "packet type %d before CONNACK" % (first >> 4))
+
+
+def connack(s, first, i, end):
+    """CONNACK (3.2): checks it, keeps and obeys each property, settles the session."""
+    b = s._rx
+    n = end - i
+    code = b[i + 1] if n > 1 else 0
+    if first == 0x20 and n == 2 and code:
+        s.close(0)
+        raise Refused("CONNACK", 0x84, 2)  # a server of an older version (3.1.2.2)
+    if first != 0x20 or n < 3 or b[i] > 1:
+        s.violation(0x81, "CONNACK")
+    if code:
+        from . import reasons
+
+        if not reasons.legal(code, 2):
+            s.violation(0x81, "CONNACK with reason code 0x%02X" % code)
+    k = wire.walk(b, i + 2, end, 2)
+    if k != end:
+        s.violation(-k if k < 0 else 0x81, "CONNACK")
+    block = bytes(b[i + 2 : end]) if n > 3 else b""
+    if code:
+        from . import props
+
+        s.close(0)
+        s.connack = block
+        raise Refused("CONNACK", code, 2, props.decode(block) if block else ())
+    f = wire.find
+    p = block or b"\0"
+    k = f(p, 0, 0x15)
+    if k >= 0:
+        k += 2
+        j = k + (p[k - 2] << 8 | p[k - 1])
+        if p[k:j] != s._method:
+            s.violation(0x82, "CONNACK names another authentication method")
+    elif f(p, 0, 0x16) >= 0:
+        s.violation(0x82, "authentication data without a method")
+    if b[i] and s._clean:
+        s._need_clean = True
+        s.violation(0x82, "Session Present without a session here: the next connect starts clean")
+    if s.auth:
+        k = f(p, 0, 0x16)
+        try:
+            s.auth.done(p[k + 2 : k + 2 + (p[k] << 8 | p[k + 1])] if k >= 0 else None)
+        except ValueError as e:
+            s.violation(0x80, e.args[0])
+    s.connack = block
+    s._need_clean = None
+    s.session_present = b[i] == 1
+    s._state = 2
+    s._h = s._live
+    _limits(s, p)
+    if s._options[3] and s._amax:
+        from . import alias
+
+        alias.start(s)
+    k = f(p, 0, 0x12)
+    if k >= 0 and not s.client_id:
+        s.client_id = p[k + 2 : k + 2 + (p[k] << 8 | p[k + 1])].decode()
+    _settle(s, 2 if b[i] else 1)
+    s.image[6:10] = _tag(s)
+    if s._smax < _BIG or s._caps & 7 < 6:
+        from . import publication
+
+        publication.trim(s)
+    if s._save:
+        s.store.save(s.image)
+    s.flush()
+    s.set_due(time.ticks_ms())
+    if s.on_connect:
+        from . import props, reasons
+
+        s._busy = 1
+        s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), props.decode(block) if block else [])
+        s._busy = 0
+    if s._state == 2 and not s._wn:
+        s.pump()
+
+
+def _int(p, pid, n, default):
+    # A property of n bytes of a checked block; values of 2**28 and more are cut: they mean "no limit" here.
+    k = wire.find(p, 0, pid)
+    if k < 0:
+        return default
+    if n == 4:
+        if p[k] > 15:
+            return _BIG
+        return p[k] << 24 | p[k + 1] << 16 | p[k + 2] << 8 | p[k + 3]
+    return p[k] << 8 | p[k + 1] if n == 2 else p[k]
+
+
+def _limits(s, p):
+    # Each limit of this connection (3.2.2.3); the defaults stand when the server says nothing.
+    s._rmax = _int(p, 0x21, 2, 65535)
+    s._smax = _int(p, 0x27, 4, _BIG)
+    s._amax = _int(p, 0x22, 2, 0)
+    s._caps = (
+        _int(p, 0x24, 1, 2)
+        | _int(p, 0x25, 1, 1) << 2
+        | _int(p, 0x28, 1, 1) << 3
+        | _int(p, 0x29, 1, 1) << 4
+        | _int(p, 0x2A, 1, 1) << 5
+    )
+    s.keepalive_now = _int(p, 0x13, 2, s.keepalive)
+    k = wire.find(p, 0, 0x11)
+    if k >= 0:
+        s._expiry = int.from_bytes(p[k : k + 4], "big")
+    else:
+        s._expiry = s.session_expiry
+    s._qfast = min(len(s._tx), 132, s._smax + 3)

@@ -1,0 +1,521 @@
+"""SUBSCRIBE, UNSUBSCRIBE, inbound PUBLISH, Message, routing.
+
+What belongs here: everything a node needs that receives. What does not: QoS 2 (qos2.py), inbound topic aliases (alias.py), chunks
+(chunks.py): loaded when the first such packet comes. Imports wire; lazily the others.
+"""
+from . import wire
+from .core import Refused, ResourceError, load
+
+_len = len
+
+
+class Message:
+    """The message being delivered: one object, reused. Valid until the handler returns; afterwards its methods raise ValueError.
+
+    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup. 16 B (32-bit): topic, payload, which are views of
+    rx and must not be kept: copy them with bytes() (on CPython a kept view raises ValueError, on a board it shows later bytes).
+    """
+
+    def __init__(self, s):
+        self._s = s
+        self._b = s._rx  # where payload and properties are
+        self._tb = s._rx  # where the topic is: rx, or the alias table
+        self._t = self._n = self._p = self._d = self._f = 0
+        self._e = -1
+        self._v = []
+        self.code = 0
+        self.props = b""
+
+    def is_topic(self, topic):
+        """True when the topic equals these bytes."""
+        if self._n == _len(topic) and self._e >= 0 and self._tb.startswith(topic, self._t):
+            self._s._known = topic  # user's bytes: valid, so the next packet with this topic needs no check
+            return True
+        return False
+
+    def startswith(self, prefix):
+        """True when the topic begins with these bytes."""
+        return self._n >= _len(prefix) and self._tb.startswith(prefix, self._t)
+
+    def payload_len(self):
+        return self._e - self._d
+
+    def byte(self, i):
+        """Byte `i` of the payload."""
+        i += self._d
+        if i < self._d or i >= self._e:
+            raise IndexError("payload has %d bytes" % (self._e - self._d))
+        return self._b[i]
+
+    def int(self):
+        """The payload as decimal digits with an optional sign; ValueError when it is anything else."""
+        i = self._d
+        n = 0
+        c = self._b[i] if i < self._e else 0
+        if c == 45 or c == 43:
+            i += 1
+        if i >= self._e:
+            raise ValueError("payload is not a number")
+        while i < self._e:
+            k = self._b[i] - 48
+            if not 0 <= k < 10:
+                raise ValueError("payload is not a number")
+            n = n * 10 + k
+            i += 1
+        return -n if c == 45 else n
+
+    def copy_into(self, buf):
+        """Copy the payload to the front of `buf`; returns its length. ValueError when it does not fit."""
+        n = self._e - self._d
+        if n > _len(buf):
+            raise ValueError("payload of %d bytes, room for %d" % (n, _len(buf)))
+        i = 0
+        b = self._b
+        d = self._d
+        while i < n:
+            buf[i] = b[d + i]
+            i += 1
+        return n
+
+    def qos(self):
+        return self._f >> 1 & 3
+
+    def retain(self):
+        return self._f & 1
+
+    def dup(self):
+        return self._f >> 3 & 1
+
+    def _view(self, b, i, j):
+        if self._e < 0:
+            raise ValueError("message is gone: copy what you keep before the handler returns")
+        v = memoryview(b)[i:j]
+        self._v.append(v)
+        return v
+
+    def topic(self):
+        return self._view(self._tb, self._t, self._t + self._n)
+
+    def payload(self):
+        return self._view(self._b, self._d, self._e)
+
+    def properties(self):
+        """All properties in order, a list of (name, value)."""
+        if self._e < 0:
+            raise ValueError("message is gone")
+        from . import props
+
+        return props.decode(self._b, self._p) if self._p else []
+
+    def reject(self, code, props=b""):
+        """Refuse this QoS 1 or 2 message: PUBACK or PUBREC carries `code` (0x80 or more) and properties. A shared message is lost then."""
+        from . import reasons
+
+        if code < 128 or not reasons.sendable(code, 4):
+            raise ValueError("reason code 0x%02X cannot refuse a message" % code)
+        if props:
+            from . import props as names
+
+            props = names.block(props, 4)
+        self.code = code
+        self.props = props
+
+    def _end(self):
+        # The handler has returned: this message can no longer be read.
+        self._e = -1
+        if self._v:
+            for v in self._v:
+                if hasattr(v, "release"):
+                    v.release()
+            self._v.clear()
+
+
+def register(s):
+    """Put this module's handlers into the session."""
+    h = s._live
+    h[3] = publish_in
+    h[9] = h[11] = suback
+    if s._msg is None:
+        s._msg = Message(s)
+        s._known = b""
+        s._routes = []
+
+
+def publish_in(s, first, i, end):
+    """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0 and 1 without properties that the user asks for."""
+    b = s._rx
+    m = s._msg
+    if end - i < 3 or first & 6 == 6 or first & 14 == 8:
+        s.violation(0x81)
+    n = b[i] << 8 | b[i + 1]
+    i += 2
+    m._f = first
+    m._t = i
+    m._n = n
+    if i + n >= end:
+        s.violation(0x81)
+    if n:
+        if n != _len(s._known) or not b.startswith(s._known, i):
+            _check_topic(s, b, i, i + n)
+    else:
+        m._tb = None
+    i += n
+    if first & 6:
+        return _acked_in(s, first, i, end)
+    n = _begin(s, b, i, end)
+    if n:
+        m._d = n
+        m._e = end
+        deliver(s, m)
+
+
+def _check_topic(s, b, i, end):
+    for r in s._routes:  # a filter without wildcard is a topic that was checked already
+        if _len(r[0]) == end - i and b.startswith(r[0], i):
+            s._known = r[0]
+            return
+    n = wire.topic_name(b, i, end)
+    if n:
+        s.violation(n)
+
+
+def _begin(s, b, i, end):
+    # Properties at i: checks them, resolves a topic alias. Returns the offset of the payload.
+    m = s._msg
+    if i >= end:
+        s.violation(0x81)
+    if b[i]:
+        m._p = i
+        end = wire.walk(b, i, end, 3)
+        if end < 0:
+            s.violation(-end)
+        if s._find(b, i, 0x23) >= 0:
+            from . import alias
+
+            alias.incoming(s, m, b, s._find(b, i, 0x23))
+        i = end - 1
+    else:
+        m._p = 0
+    if m._tb is None:
+        m._tb = b
+        s.violation(0x82)
+    return i + 1
+
+
+def _acked_in(s, first, i, end):
+    # QoS 1 and 2: the packet identifier, then as QoS 0, then the acknowledgement, once the handler has taken the message.
+    b = s._rx
+    if i + 3 > end:
+        s.violation(0x81)
+    n = b[i] << 8 | b[i + 1]
+    if not n:
+        s.violation(0x82)
+    m = s._msg
+    m._d = _begin(s, b, i + 2, end)
+    m._e = end
+    if s.strict:
+        from . import qos2
+
+        qos2.check_window(s)
+    if first & 4:
+        if s._live[6] is load:
+            from . import qos2
+
+            qos2.register(s)
+        return s._qos2_in(s, n)
+    deliver(s, m)
+    if s._sock is not None:
+        finish(s, 0x40, n)
+
+
+def finish(s, first, pid):
+    """PUBACK or PUBREC for a delivered message."""
+    m = s._msg
+    if m.code:
+        reject(s, first, pid, m.code, m.props)
+        m.code = 0
+    else:
+        s.ack(first, pid)
+
+
+def reject(s, first, pid, code, block):
+    if block:
+        from . import publication
+
+        block = publication.fit(s, block, 5, first >> 4)
+    if not block or s._wn:
+        return s.ack(first, pid, code)
+    p = bytes((first, 3 + _len(block), pid >> 8, pid & 255, code)) + block
+    s._write(p, 0, _len(p))
+
+
+def deliver(s, m):
+    """To the handler of its subscription identifier, of a matching filter, to on_message, or to the callback of umqtt.simple."""
+    s._busy = 1
+    if s._routes and _route(s, m):
+        pass
+    elif s.on_message:
+        s.on_message(m)
+    elif s._cb:
+        s._cb(bytes(m.topic()), bytes(m.payload()))
+    s._busy = 0
+    m._e = -1
+    if m._v or m._tb is not m._b:
+        m._end()
+        m._tb = m._b
+
+
+def _route(s, m):
+    # True when a handler took it. Subscription identifiers are 1 + the index of the route (113 instructions against 767 and more).
+    r = False
+    i = m._p
+    if i:
+        b = m._b
+        n = i + 1
+        while b[n - 1] > 127:
+            n += 1
+        end = m._d
+        while n < end:
+            if b[n] == 11:
+                i = wire.vbi(b, n + 1, end) - 1
+                if i < _len(s._routes) and s._routes[i][2]:
+                    s._routes[i][2](m)
+                    r = True
+            n = wire.skip(b, n)
+    if not r and not s._caps & 16:
+        return _match(s, m)
+    return r
+
+
+def _match(s, m):
+    # The server knows no subscription identifiers: compare topics.
+    from .topics import matches
+
+    t = bytes(m.topic())
+    r = False
+    for x in s._routes:
+        if x[2] and matches(x[0], t):
+            x[2](m)
+            r = True
+    return r
+
+
+def suback(s, first, i, end):
+    """SUBACK (3.9) and UNSUBACK (3.11): checks it, ends the wait, tells on_suback. Ignored when nobody waits for it."""
+    b = s._rx
+    packet = first >> 4
+    if first & 15 or end - i < 4:
+        s.violation(0x81)
+    pid = b[i] << 8 | b[i + 1]
+    k = wire.walk(b, i + 2, end, packet)
+    if k < 0:
+        s.violation(-k)
+    if s._noinfo and b[i + 2]:
+        s.violation(0x82)
+    from . import reasons
+
+    for n in range(k, end):
+        if not reasons.legal(b[n], packet):
+            s.violation(0x81)
+    w = s._acks.pop(pid, None) if s._acks else None
+    if w is None or w[0] != packet:
+        return
+    if len(w[1]) != end - k:
+        s.violation(0x82, "not one reason code for each filter")
+    w[2] = bytes(b[k:end])
+    if b[i + 2]:
+        from . import props
+
+        w[3] = props.decode(b, i + 2)
+    for n in range(end - k):
+        r = w[1][n]
+        if r and (w[2][n] > 127) == (packet == 9):  # refused, or unsubscribed: the slot is free again
+            r[0] = b""
+            r[2] = None
+    if s.on_suback:
+        s._codes = w[2]
+        s._at = i + 2
+        s._to = k
+        s._busy = 1
+        s.on_suback(s, pid, packet)
+        s._busy = 0
+        s._at = 0
+
+
+def packet_codes(s):
+    """Inside on_suback: the reason codes, one byte for each filter."""
+    return s._codes
+
+
+def _filter(s, f, qos, no_local=False, retain_as_published=False, retain_handling=0):
+    # One filter with its options, checked against the rules and the server's limits: (filter, options byte).
+    from .topics import topic_filter
+
+    f = wire.check_str(f, "topic filter")
+    k = topic_filter(f, 0, _len(f))
+    if k:
+        raise ValueError("topic filter %s is empty or its wildcards or share name are misplaced (4.7, 4.8.2)" % f)
+    if not 0 <= qos <= 2 or not 0 <= retain_handling <= 2:
+        raise ValueError("qos and retain_handling are 0, 1 or 2")
+    shared = f.startswith(b"$share/")
+    if shared and no_local:
+        raise ValueError("no_local: not with a shared subscription (3.8.3-4)")
+    if shared and not s._caps & 32:
+        raise ValueError("shared subscription: the server has none (0x9E)")
+    if not s._caps & 8 and (b"+" in f or b"#" in f):
+        raise ValueError("wildcard subscription: the server has none (0xA2)")
+    return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
+
+
+def _slot(s, f, options, to):
+    # The route of this filter: its own from before, a free one, or a new one.
+    k = None
+    for r in s._routes:
+        if r[0] == f:
+            k = r
+            break
+        if not r[0]:
+            k = r
+    if k is None:
+        k = [f, options, to]
+        s._routes.append(k)
+    else:
+        k[0] = f
+        k[1] = options
+        k[2] = to
+    return k
+
+
+def subscribe_start(s, filters, props=b"", to=None):
+    """Send SUBSCRIBE for `filters`, a list of (filter, qos) or (filter, qos, {option: value}); returns its packet identifier.
+
+    Does not wait: on_suback tells. Raises ValueError/TypeError before a byte is sent, OSError when not connected. 3.8.
+    """
+    if s._state != 2:
+        raise OSError(107, "not connected")
+    register(s)
+    if not filters:
+        raise ValueError("SUBSCRIBE needs at least one filter (3.8.3-2)")
+    body = b""
+    fs = []
+    for x in filters:
+        x = _filter(s, x[0], x[1], **(x[2] if len(x) > 2 else {}))
+        fs.append(x)
+        body += bytes((len(x[0]) >> 8, len(x[0]) & 255)) + x[0] + bytes((x[1],))
+    p = b"\0"
+    if props:
+        from . import props as names
+
+        p = names.block(props, 8)
+        if wire.find(p, 0, 11) >= 0:
+            if not s._caps & 16:
+                raise ValueError("subscription identifier: the server has none (0xA1)")
+            if to:
+                raise ValueError("subscription_identifier: `to` makes its own")
+    n = len(s._routes)
+    routes = [_slot(s, f[0], f[1], to) for f in fs]
+    if to and s._caps & 16:
+        k = 1 + s._routes.index(routes[0])
+        k = b"\x0b" + (bytes((k,)) if k < 128 else bytes((k & 127 | 128, k >> 7)))
+        i = wire.vbi(p, 0, len(p))
+        p = p[wire.vbi_size(i) :] + k
+        p = (bytes((len(p),)) if len(p) < 128 else bytes((len(p) & 127 | 128, len(p) >> 7))) + p
+    try:
+        return send(s, 0x82, p + body, routes)
+    except ValueError:
+        del s._routes[n:]
+        raise
+
+
+def unsubscribe_start(s, filters, props=b""):
+    """Send UNSUBSCRIBE for a list of filters; returns its packet identifier. As subscribe_start(). 3.10."""
+    if s._state != 2:
+        raise OSError(107, "not connected")
+    register(s)
+    if not filters:
+        raise ValueError("UNSUBSCRIBE needs at least one filter (3.10.3-2)")
+    p = b"\0"
+    if props:
+        from . import props as names
+
+        p = names.block(props, 10)
+    routes = []
+    for f in filters:
+        f = _filter(s, f, 0)[0]
+        p += bytes((len(f) >> 8, len(f) & 255)) + f
+        for r in s._routes:
+            if r[0] == f:
+                routes.append(r)
+                break
+        else:
+            routes.append(None)
+    return send(s, 0xA2, p, routes)
+
+
+def send(s, first, body, routes):
+    # A packet with an identifier, in one write from a buffer of its own.
+    n = 2 + len(body)
+    p = bytearray((first,))
+    k = n
+    while k > 127:
+        p.append(k & 127 | 128)
+        k >>= 7
+    p.append(k)
+    if len(p) + n > s._smax:
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (len(p) + n, s._smax))
+    if s._wn:
+        s.drain()
+    pid = s.next_id()
+    p.extend(bytes((pid >> 8, pid & 255)))
+    p.extend(body)
+    if not s._acks:
+        s._acks = {}
+    s._acks[pid] = [(first >> 4) + 1, routes, None, ()]
+    s._write(p, 0, len(p))
+    return pid
+
+
+def _wait(s, pid, timeout, name):
+    # For the acknowledgement: returns its codes; one filter alone that is refused raises Refused.
+    w = s._acks[pid]
+    try:
+        s.until(w, timeout)
+    except OSError:
+        if s._acks:
+            s._acks.pop(pid, None)
+        raise
+    if len(w[2]) == 1 and w[2][0] > 127:
+        raise Refused(name, w[2][0], w[0], w[3])
+    return w[2]
+
+
+def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=False, retain_handling=0, props=b"", timeout=None):
+    """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
+
+    `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter (granted
+    QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8, 3.9.
+    """
+    if isinstance(topic, (str, bytes)):
+        topic = [(topic, qos, {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling})]
+    if s._busy:
+        raise ResourceError("called from a handler: set a flag there and call it from the main loop")
+    return _wait(s, subscribe_start(s, topic, props, to), timeout, "SUBACK")
+
+
+def unsubscribe(s, topic, props=b"", timeout=None):
+    """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as subscribe()."""
+    if s._busy:
+        raise ResourceError("called from a handler: set a flag there and call it from the main loop")
+    return _wait(s, unsubscribe_start(s, [topic] if isinstance(topic, (str, bytes)) else topic, props), timeout, "UNSUBACK")
+
+
+def again(s):
+    """Send all remembered subscriptions again, one SUBSCRIBE each: for a server that has no session any more (link.py)."""
+    for k in range(len(s._routes)):
+        f, options, to = s._routes[k]
+        if f:
+            p = b"\0"
+            if to and s._caps & 16:
+                k += 1
+                p = bytes((2, 11, k)) if k < 128 else bytes((3, 11, k & 127 | 128, k >> 7))
+            send(s, 0x82, p + bytes((len(f) >> 8, len(f) & 255)) + f + bytes((options,)), [None])
