@@ -8,7 +8,7 @@ if sys.implementation.name != "micropython":  # CPython: ports/host gives it wha
 
 __version__ = "0.1.0"
 
-from .client import MQTTClient, MQTTException, Refused, ResourceError
-from .core import ProtocolError
+from .client import MQTTClient
+from .core import MQTTException, ProtocolError, Refused, ResourceError
 
 __all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")
