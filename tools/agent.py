@@ -28,12 +28,11 @@ import json
 import sys
 from binascii import hexlify, unhexlify
 
-try:  # a checkout: the library is one folder up
-    sys.path[0] = __file__.rsplit("/", 1)[0] + "/.." if "/" in __file__ else ".."
-except NameError:  # on a board, by `mpremote run`: the installed one
-    pass
+_file = globals().get("__file__", "")
+if _file[-8:] == "agent.py":  # in a checkout: the library is one folder up; on a board, by `mpremote run`: the installed one
+    sys.path.insert(0, _file[:-8] + "..")
 
-import umqtt5
+import umqtt5  # noqa: E402
 
 _MICROPYTHON = sys.implementation.name == "micropython"
 if _MICROPYTHON:
