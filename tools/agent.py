@@ -23,7 +23,7 @@
 #   error type   the first of Refused, ProtocolError, ResourceError, MQTTException, OSError, ValueError, TypeError that it is;
 #                ImportError when a part of the library that the command needs is not installed.
 # hold, reauth and quit have no event of their own. stats collects garbage first.
-# MicroPython unix has 2 MB of heap unless told otherwise: payloads of several 100 KB want `micropython -X heapsize=32m`.
+# MicroPython unix has 2 MB of heap unless told otherwise: payloads over 1 MB want `micropython -X heapsize=32m`.
 import json
 import sys
 from binascii import hexlify, unhexlify
@@ -169,7 +169,7 @@ class Lines:
             if line[i : i + 1] == b":":
                 i = _skip(line, i + 1)
                 if line[i : i + 1] == b'"' and line.find(b'"', i + 1) < 0:
-                    self.inside, self.blob, self.line = True, bytearray(), line[: i + 1] + b"@"
+                    self.inside, self.blob, self.line = True, reserve(), line[: i + 1] + b"@"
                     self._hex(bytes(line[i + 1 :]))
 
     def _hex(self, text):
@@ -179,14 +179,24 @@ class Lines:
         n = len(text) & ~1
         self.odd = text[n:]
         try:
-            data = unhexlify(text[:n])
-            try:
-                self.blob.extend(data)
-            except MemoryError:  # the old and the new place at once: once more, with the garbage behind it gone
-                gc.collect()
-                self.blob.extend(data)
+            self.blob.extend(unhexlify(text[:n]))
         except (ValueError, MemoryError) as e:
             self.blob = e
+
+
+def reserve():
+    """An empty bytearray with room for most of a small heap: growing it would need the old and the new place at once."""
+    room = bytearray()
+    n = gc.mem_free() * 3 // 4 if _MICROPYTHON else 0
+    while n > 4096:
+        gc.collect()
+        try:
+            room = bytearray(n)
+            room[:] = b""  # the room stays
+            break
+        except MemoryError:
+            n = n * 3 // 4
+    return room
 
 
 def _skip(b, i):
@@ -637,8 +647,9 @@ def main():
                 data = read_input()
                 if not data:
                     eof, poll, data = True, None, b"\n"  # a last line may lack its end
-                for text, blob in lines.feed(data):
-                    agent.line(text, blob)
+                done = lines.feed(data)
+                while done:
+                    agent.line(*done.pop(0))
 
 
 if __name__ == "__main__":
