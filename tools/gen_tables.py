@@ -64,7 +64,7 @@ def literal(name, records, note):
         # always \xNN for what is not printable: a digit that follows can never be swallowed
         s = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else "\\x%02x" % c for c in data)
         body += '    b"%s"\n' % s
-    return "# %s\n%s = (\n%s)\n" % (note, name, body)
+    return "# %s\n%s = const(\n%s)\n" % (note, name, body)
 
 
 def per_packet(bits):
@@ -82,11 +82,9 @@ def properties():
         pid, kind = int(r["id"], 16), KINDS[r["wire_type"]]
         server, client = mask(names(r["client_may_receive_in"]), SERVER), mask(names(r["client_may_send_in"]), CLIENT)
         table[pid] = kind | server
-        low = 0x80 | client
         name = r["name"].lower().replace(" ", "_").encode()
-        need(low < 0x5F or low > 0x7A, "a packet mask looks like a letter")
-        need(all(c > 0x5E for c in name), "a property name holds more than letters and underscores")
-        packed.append(bytes((low, pid)) + name)
+        need(pid != 10 and all(c > 0x5E for c in name), "a property name holds more than letters and underscores")
+        packed.append(b"\n" + name + bytes((9, pid, 0x80 | client)))
         # what the modules take for granted
         need((kind in (5, 6)) == (r["may_repeat"] != "no"), "wire.walk: kinds 5 and 6 may repeat, no other")
         zero = r["allowed_values"].startswith("1..") and kind in (1, 2)
@@ -97,15 +95,29 @@ def properties():
         for p in PACKETS:
             ids = [int(r["id"], 16) % 30 for r in rows("properties.tsv") if p in names(r[column]) and r["may_repeat"] != "yes"]
             need(len(ids) == len(set(ids)), "identifier modulo 30 is not unique in " + p)
-    return [table[i : i + 16] for i in (0, 16)] + [table[32:], per_packet(SERVER)], packed + [b"\x80"]
+    return [table[i : i + 16] for i in (0, 16)] + [table[32:], per_packet(SERVER)], packed
+
+
+def shorten(texts, first, last):
+    """(words, texts with the words replaced by the bytes first..last): takes the word that saves most until none does."""
+    words, texts = [], list(texts)
+    for code in range(first, last + 1):
+        seen = {t[i:j] for t in texts for i in range(len(t)) for j in range(i + 3, len(t) + 1)}
+        whole = sorted(w for w in seen if min(w) > 31)
+        word = max(whole, key=lambda w: sum(t.count(w) for t in texts) * (len(w) - 1) - len(w))
+        if sum(t.count(word) for t in texts) * (len(word) - 1) - len(word) < 3:
+            break
+        words.append(word)
+        texts = [t.replace(word, bytes((code,))) for t in texts]
+    return words, texts
 
 
 def reasons():
-    """_TABLE of reasons.py"""
-    packed = [per_packet(REASON)]
+    """_TABLE and _WORDS of reasons.py"""
+    heads, texts = [], []
     for r in rows("reason_codes.tsv"):
         code = int(r["dec"])
-        need(code == int(r["hex"], 16), "hex and dec differ")
+        need(code == int(r["hex"], 16) and code != 10, "hex and dec differ, or the separator is a code")
         sides = {"Server": set(), "Client": set()}
         for part in r["sent_by"].replace("unlisted in 3.14.2.1 (Server by sense)", "Server").split(";"):
             who, packets = part.split(":")
@@ -114,20 +126,23 @@ def reasons():
         need(sides["Server"] | sides["Client"] == set(names(r["packets"])), "sent_by and packets differ: " + r["hex"])
         server, client = mask(sides["Server"], REASON), mask(sides["Client"], REASON)
         need(not client & 7, "a client sends CONNACK, SUBACK or UNSUBACK")
-        name = r["name"].replace(" / ", "/").encode()
-        need(all(31 < c < 128 for c in name), "a reason name is not ASCII")
-        packed.append(bytes((code if code > 127 else code | 0xC0, server, client | ACTIONS.index(r["client_action"]))) + name)
-    need(len(rows("reason_codes.tsv")) == 43, "43 reason codes")
-    return packed + [b"\xff"]
+        heads.append(bytes((10, code, server | 0x80, client | 0x80 | ACTIONS.index(r["client_action"]))))
+        texts.append(r["name"].replace(" / ", "/").encode())
+        need(all(31 < c < 127 for c in texts[-1]) and b"|" not in texts[-1], "a reason name is not ASCII")
+    need(len(texts) == 43, "43 reason codes")
+    words, texts = shorten(texts, 14, 31)
+    return [per_packet(REASON)] + [h + t for h, t in zip(heads, texts)] + [b"\n"], words
 
 
 def parts():
     table, packed = properties()
+    codes, words = reasons()
     return {
         "umqtt5/wire.py": literal("TABLE", table, "by property identifier: wire type | packets << 3; then by packet type: its bit"),
-        "umqtt5/props.py": literal("_NAMES", packed, "16 packet bits; 27 times 0x80 | packets, identifier, name; 0x80"),
-        "umqtt5/reasons.py": literal("_TABLE", reasons(), "16 packet bits; 43 times code (| 0xC0 below 0x80), packets of the "
-                                     "server,\n# packets of the client | action, name; 0xFF"),
+        "umqtt5/props.py": literal("_NAMES", packed, "16 packet bits; 27 times \\n, name, \\t, identifier, 0x80 | packets"),
+        "umqtt5/reasons.py": literal("_TABLE", codes, "16 packet bits; 43 times \\n, code, 0x80 | packets of the server, 0x80 | "
+                                     "packets of the client | action,\n# name; \\n. The bytes 14, 15 ... stand for _WORDS")
+        + '_WORDS = const("%s")\n' % b"|".join(words).decode(),
     }
 
 
