@@ -8,6 +8,7 @@ for folder in (ROOT / "ports" / "host", ROOT, ROOT / "tests"):
     sys.path.insert(0, str(folder))
 
 from support import harness  # noqa: E402
+from support.fixtures import *  # noqa: E402,F403
 
 
 def pytest_pycollect_makemodule(module_path, parent):

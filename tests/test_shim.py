@@ -98,7 +98,16 @@ def test_readinto_of_a_blocking_socket_fills_the_buffer():
     b.close()
 
 
-WRITES = (((), b"abcdef"), ((2,), b"ab"), ((99,), b"abcdef"), ((1, 3), b"bcd"), ((4, 99), b"ef"), ((6, 1), b""), ((9, 1), b""), ((0, 0), b""))
+WRITES = (
+    ((), b"abcdef"),
+    ((2,), b"ab"),
+    ((99,), b"abcdef"),
+    ((1, 3), b"bcd"),
+    ((4, 99), b"ef"),
+    ((6, 1), b""),
+    ((9, 1), b""),
+    ((0, 0), b""),
+)
 
 
 def test_write_takes_an_offset_and_a_length():

@@ -1,7 +1,7 @@
 """MQTT 5.0 packets for tests: builders for what a server sends, a strict parser for what a client sent.
 
-Written from the specification, independent of umqtt5 (it imports nothing), so that both can be wrong only separately. Runs on every
-interpreter. Builders make wrong packets too when asked: `packet(type, flags, body)` takes anything, so do raw property blocks.
+Written from the specification, independent of umqtt5 (it imports nothing), so that both can be wrong only separately. Runs on
+every interpreter. Builders make wrong packets too: `packet(type, flags, body)` takes anything, so do raw property blocks.
 """
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE = 1, 2, 3, 4, 5, 6, 7, 8

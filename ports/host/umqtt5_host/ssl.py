@@ -2,8 +2,8 @@
 
 With `do_handshake_on_connect=False` writes and reads drive the handshake and return None while it cannot go on. A record that
 the network takes only in part makes `write` return None; the caller repeats it with the same bytes, as mbedtls wants it. The
-end of the connection reads as 0, with a closing alert or without; in the handshake it is an OSError. Certificate errors are ssl.SSLCertVerificationError:
-both a ValueError (MicroPython's type) and an OSError, with OpenSSL's text.
+end of the connection reads as 0, with a closing alert or without; in the handshake it is an OSError. Certificate errors are
+ssl.SSLCertVerificationError: both a ValueError (MicroPython's type) and an OSError, with OpenSSL's text.
 """
 
 import base64
