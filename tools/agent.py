@@ -11,9 +11,9 @@
 #                broke the protocol; the code is the one sent) or by "server" (a DISCONNECT came instead of CONNACK);
 #                error OSError (no connection, closed or silent before CONNACK).
 #                With `reconnect` there is no error OSError: the link goes on trying. `connect` while connected is an error.
-#   in between   While a connection is being made, what needs one (subscribe, QoS 0, ping ...) waits in order for the outcome; a
-#                publish of QoS 1 and 2 goes to the session at once unless something waits before it. stats, hold, drop and
-#                quit never wait. With `reconnect` nothing waits: what needs a connection is an error while there is none.
+#   in between   While a connection is being made, and while the network has taken only part of a packet, commands wait in order.
+#                Not so a publish of QoS 1 and 2, which goes to the session at once unless something waits before it; stats,
+#                hold, drop and quit never wait. With `reconnect` what needs a connection is an error while there is none.
 #   lost         one `disconnected` for each `connected`. by "network" has reason_code null. `drop` counts as network.
 #   acks         a PUBACK or PUBREC >= 0x80 is `acked` with that code and nothing else; a SUBACK failure is in reason_codes.
 #   pong         for every PINGRESP, those of the keep-alive too; the tag of `ping` comes with the next one.
@@ -360,7 +360,7 @@ class Agent:
             return
         do = cmd["do"]
         now = do in ("stats", "hold", "drop", "quit") or (do == "publish" and cmd.get("qos") and not self.waiting)
-        if self.connecting and not now:
+        if not now and (self.waiting or self.blocked()):
             self.waiting.append(cmd)
         else:
             self.run(cmd)
@@ -378,6 +378,10 @@ class Agent:
             raise e
         code = number(getattr(e, "reason_code", None))
         emit("error", tag, "type", name, "message", str(e), *(() if code is None else ("reason_code", code)))
+
+    def blocked(self):
+        """Commands have to wait: `connect` has no outcome yet, or the network has taken only part of the last packet."""
+        return self.connecting or (self.up and self.client.wants_write())
 
     def active(self):
         return self.up or self.connecting or self.link is not None
@@ -578,28 +582,31 @@ class Agent:
     def step(self):
         """Let the library work once -> True when it did something."""
         did = False
-        if self.active() and not self.held:
+        if self.held and self.up:
+            self.client.flush()  # what has begun to leave goes on leaving
+        elif self.active() and not self.held:
             try:
                 did = (self.link or self.client).poll(0)
             except Exception as e:
                 self.lost(e)
-        while self.waiting and not self.connecting:
+        while self.waiting and not self.blocked():
             self.run(self.waiting.pop(0))
             did = True
         return did
 
     def wait(self):
         """-> (object to wait on, or None; what to wait for; milliseconds after which the library has to be polled anyway)."""
-        if self.held or not self.active():
-            return None, 0, 1000
         c = self.client
-        sock = c.pollable()
+        mask = _OUT if self.active() and c.wants_write() else 0
+        if self.held or not self.active():
+            return c.pollable() if mask else None, mask, 1000
         ms = min(c.due_ms(), 1000) if self.up else 20  # 20: look-up, handshakes, back-off: nothing to wait on
-        return sock, _IN | _OUT if c.wants_write() else _IN, ms
+        return c.pollable(), mask | _IN, ms
 
     def finished(self):
         """End of input: True when there is nothing left to do but to leave."""
-        if self.connecting or self.waiting:
+        self.held = False
+        if self.waiting or self.blocked():
             return False
         if self.up:
             self.run({"do": "disconnect"})
