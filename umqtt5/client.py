@@ -138,16 +138,15 @@ class MQTTClient(Session):
 
         Raises Refused when the server refused it (PUBACK or PUBREC of 0x80 or more), OSError when time is up or the link is lost.
         """
-        t = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
+        timeout = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
         while self.pending(packet_id):
-            k = time.ticks_diff(t, time.ticks_ms())
-            if k <= 0:
+            self.poll(time.ticks_diff(timeout, time.ticks_ms()))
+            if time.ticks_diff(timeout, time.ticks_ms()) <= 0:
                 raise OSError(110, "no acknowledgement in time")
-            self.poll(k)
-        r = self._refused
-        if r and (packet_id is None or r[0] == packet_id):
+        timeout = self._refused
+        if timeout and (packet_id is None or timeout[0] == packet_id):
             self._refused = None
-            raise Refused("PUBACK" if r[2] == 4 else "PUBREC", r[1], r[2], r[3])
+            raise Refused("PUBACK" if timeout[2] == 4 else "PUBREC", timeout[1], timeout[2], timeout[3])
 
     def until(self, w, timeout=None):
         """Wait until w[2] is there: the codes of a SUBACK or UNSUBACK."""

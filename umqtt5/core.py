@@ -228,28 +228,26 @@ class Session:
         return publication.publish_slow(self, msg, retain)
 
     def _write(self, buf, off, n):
-        # Hand one packet to the socket. What it does not take now waits in _wb/_wo/_wn for _flush(). Nothing may be pending here.
-        try:
-            self._wk = (self._sw)(buf, off, n)
-        except OSError:
-            self._wk = -1
-        if self._wk != n:
-            self._rest(buf, off, n)
+        # Hand one packet to the socket. What it does not take now waits in _wb/_wo/_wn for flush(). Nothing may be pending here.
+        # No try here: with one, four arguments make a frame of more than 11 words. OSError goes to publish()'s caller or to work().
+        k = (self._sw)(buf, off, n)
+        if k != n:
+            self._rest(buf, off, n, k or 0)
         self.sent += 1
         return 0
 
-    def _rest(self, buf, off, n):
-        k = self._wk or 0
-        if k < 0:  # the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or reports this
-            self._err = True
-            self._qmax = 0
-            self._sw = _discard
-            return
+    def _rest(self, buf, off, n, k):
         self._wb = buf
         self._wo = off + k
         self._wn = n - k
         self._wt = _ticks()
         self._qmax = 0  # sends publish() through _publish_slow, which waits
+
+    def _dead(self):
+        # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or reports this.
+        self._err = True
+        self._qmax = self._wn = 0
+        self._sw = _discard
 
     def flush(self):
         """Go on with a half-written packet. True when nothing is left."""
@@ -259,13 +257,10 @@ class Session:
             except OSError:
                 if self._state == 1:
                     raise
-                k = -1
+                self._dead()
+                return True
             if not k:
                 return False
-            if k < 0:
-                self._err = True
-                self._sw = _discard
-                k = self._wn
             self._wo += k
             self._wn -= k
             self._wt = _ticks()
@@ -360,8 +355,14 @@ class Session:
             self.store.save(m)
         n = m[2] << 8 | m[3]
         if self._state == 2 and not self._wn:
-            self.pump()
+            self._start()
         return n
+
+    def _start(self):
+        try:
+            self.pump()
+        except OSError:  # the message is stored: work() reports the loss
+            self._dead()
 
     def _record(self, n, flags):
         # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
@@ -439,7 +440,7 @@ class Session:
         while i < end:
             if m[i] & 7 == state and m[i + 2] == pid & 255 and m[i + 1] == pid >> 8:
                 return i
-            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+            i += (m[i + 3] << 8) + (m[i] >> 2 & 4) + m[i + 4] + 5
         return 0
 
     def free(self, i, keep=0):
@@ -503,22 +504,20 @@ class Session:
 
     def acked(self, i, end, packet):
         """A message is done (or refused): remember a refusal for wait(), tell on_ack. i, end: the acknowledgement in rx."""
-        code = self._rx[i + 2] if end - i > 2 else 0
-        if code > 127:
+        if end - i > 2 and self._rx[i + 2] > 127:
             from . import publication
 
             publication.refused(self, i, end, packet)
         if self.on_ack:
-            self._at = i
+            self._at = i + 3
             self._to = end
             self._busy = 1
-            self._tell(self._rx[i] << 8 | self._rx[i + 1], code, packet)
-            self._busy = 0
+            end = self._rx[i + 2] if end - i > 2 else 0
+            i = self._rx[i] << 8 | self._rx[i + 1]
+            self.on_ack(self, i, end, packet)
+            self._busy = self._at = 0
         if not self._wn:
             self.pump()
-
-    def _tell(self, pid, code, packet):
-        self.on_ack(self, pid, code, packet)
 
     def check_ack(self, packet, i, end):
         """An acknowledgement that is not the plain success: check reason code and properties (3.4.2)."""
@@ -557,10 +556,16 @@ class Session:
         try:
             r = self._round()
         except OSError:
-            self.close(0)
-            raise
-        finally:
+            if self._busy or self._err or self._state != 2:
+                if not self._busy:
+                    self.close(0)
+                self._busy = 0  # a handler's own OSError is passed on as it is
+                raise
+            self._dead()
+            r = True
+        except Exception:
             self._busy = 0
+            raise
         if _diff(_ticks(), self._due) >= 0:
             self._alive(_ticks())
         return r
@@ -602,6 +607,7 @@ class Session:
             self._e = e
         if k is None and not self._err:
             return False
+        self._err = True
         raise OSError(104, "connection closed by the server" if k == 0 else "connection lost")
 
     def _parse(self):

@@ -304,7 +304,7 @@ def packet_props(s):
     """Inside on_ack and on_suback: the properties of that packet, a list of (name, value)."""
     from . import props
 
-    if s._at and s._to - s._at > 0:
+    if s._at and s._to > s._at:
         return props.decode(s._rx, s._at)
     return []
 

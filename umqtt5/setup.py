@@ -107,7 +107,7 @@ def construct(
     s._okprops = s._tb = s._topic = s._tprops = s._alias = s._wx = s._wb = s._pr = s._pw = None
     s._pb = b""
     s._texp = s._pong = s._noinfo = False
-    s._th = s._wk = s._wo = s._wt = s._owed = s._i = s._e = s._n = s._at = s._to = s._qfast = s._due = 0
+    s._th = s._wo = s._wt = s._owed = s._i = s._e = s._n = s._at = s._to = s._qfast = s._due = 0
     s._h = [illegal] * 16
     for i in (3, 5, 6, 7, 9, 11, 15):
         s._h[i] = load
@@ -253,6 +253,11 @@ def start(s, clean_start=True, timeout=None):
 
     timeout: seconds until the CONNACK has to be there. Raises MQTTException when connected already, ValueError, OSError.
     """
+    if s._state == 2:
+        try:
+            s.work()
+        except (OSError, MQTTException):
+            pass  # it was lost, and nobody had noticed
     if s._sock is not None:
         raise MQTTException("already connected: disconnect() first")
     if s._need_clean:
@@ -300,8 +305,7 @@ def start(s, clean_start=True, timeout=None):
         s._sw = gate
     else:
         _pollers(s, t)
-    s._wk = None
-    s._rest(p, 0, len(p))
+    s._rest(p, 0, len(p), 0)
     s.flush()
 
 
