@@ -8,6 +8,7 @@ records hold the full topic. In: topics are kept in one buffer of 64 bytes an al
 from . import wire
 
 _len = len
+_vbi = wire.vbi
 
 
 class Out:
@@ -21,14 +22,13 @@ class Out:
     def header(self, s, t, props):
         """Encode topic and properties with an alias into tx, as _head() does without. False: no alias for this topic. 0 B."""
         k = 0
-        for x in self._t:
+        while k < _len(self._t):
             k += 1
-            if x == t:
-                return self._put(s._tx, b"", props, k, s)
-        if k == self._n or type(t) is not bytes:
-            return False
+            if self._t[k - 1] == t:
+                return _put(s, b"", props, k)
         # This packet introduces the alias; publish_slow calls sent() once it is on its way, and the next one is the alias alone.
-        if not self._put(s._tx, t, props, k + 1, s):
+        k += 1
+        if k > self._n or type(t) is not bytes or not _put(s, t, props, k):
             return False
         self._new = t
         s._qmax = 0
@@ -41,29 +41,40 @@ class Out:
             self._new = None
             s._topic = None
 
-    def _put(self, tx, t, props, k, s):
-        # Topic, then the property block with Topic Alias in front: the block is stored 3 bytes further on, and its own length is
-        # overwritten by the alias.
-        h = _len(t)
-        tx[5] = h >> 8
-        tx[6] = h & 255
-        h += 7
-        n = wire.vbi(props, 0, _len(props)) + 3 if props else 3
-        i = wire.vbi_size(n)
-        if props and i != wire.vbi_size(n - 3) or h + n + i > _len(tx):
-            return False
-        tx[7:h] = t
-        if props:
-            tx[h + 3 : h + i + n] = props
-        s._th = h + i + n
-        tx[h] = n & 127 | (128 if i > 1 else 0)
-        if i > 1:
-            tx[h + 1] = n >> 7
-        h += i
-        tx[h] = 0x23
-        tx[h + 1] = k >> 8
-        tx[h + 2] = k & 255
-        return True
+
+def _put(s, t, props, k):
+    # Topic, then the property block with Topic Alias in front: the block is stored 3 bytes further on, and its own length is
+    # overwritten by the alias.
+    n = 3
+    if props:
+        n += _vbi(props, 0, _len(props))
+        if n > 127 and n < 131 or n > 16383:
+            return False  # its length takes a byte more now
+    h = 7 + _len(t)
+    if h + n + 2 > _len(s._tx):
+        return False
+    s._tx[7:h] = t
+    s._tx[5] = _len(t) >> 8
+    s._tx[6] = _len(t) & 255
+    t = s._tx
+    if props:
+        h += 3
+        t[h : h + _len(props)] = props
+        h -= 3
+    s._th = h + n + (2 if n > 127 else 1)
+    return _tail(t, h, n, k)
+
+
+def _tail(t, h, n, k):
+    if n > 127:
+        t[h] = n & 127 | 128
+        h += 1
+        n >>= 7
+    t[h] = n
+    t[h + 1] = 0x23
+    t[h + 2] = k >> 8
+    t[h + 3] = k & 255
+    return True
 
 
 def start(s):
@@ -82,33 +93,35 @@ def given(s, props):
     return names.encode(3, [x for x in names.decode(props) if x[0] != "topic_alias"])
 
 
-def incoming(s, m, b, k):
-    """Topic Alias of the message m, its value at offset k: define it, or resolve it into m. 0 B."""
-    k = b[k] << 8 | b[k + 1]
+def incoming(s, k):
+    """Topic Alias of the message in s._msg, its value at offset k of rx: define it, or resolve it. 0 B."""
+    m = s._msg
+    k = s._rx[k] << 8 | s._rx[k + 1]
     if not 0 < k <= s.topic_alias_maximum:
         s.violation(0x94)
     t = s._atab
     i = 0
-    while i < _len(t):  # alias (1), length (2), topic
-        n = t[i + 1] << 8 | t[i + 2]
-        if t[i] == k:
-            break
-        i += 3 + n
-    if m._tb is not None:
+    while i < _len(t) and t[i] != k:  # alias (1), length (2), topic
+        i += 3 + (t[i + 1] << 8 | t[i + 2])
+    if m._tb is None:
+        if i < _len(t):  # else it stays None: an alias that was not defined, without a topic
+            m._tb = t
+            m._t = i + 3
+            m._n = t[i + 1] << 8 | t[i + 2]
+    elif i >= _len(t) or not _same(t, i, m):
         if i < _len(t):
-            if n == m._n and _same(t, i + 3, b, m._t, n):
-                return
-            t[i : i + 3 + n] = b""
-        _define(s, m, b, k)
-    elif i < _len(t):
-        m._tb = t
-        m._t = i + 3
-        m._n = n
-    # else: m._tb stays None: an alias that was not defined, or alias and no topic
+            _remove(t, i)
+        _define(s, m, k)
 
 
-def _same(t, i, b, j, n):
+def _same(t, i, m):
+    n = t[i + 1] << 8 | t[i + 2]
+    if n != m._n:
+        return False
+    i += 3
     n += i
+    b = m._b
+    j = m._t
     while i < n:
         if t[i] != b[j]:
             return False
@@ -117,7 +130,11 @@ def _same(t, i, b, j, n):
     return True
 
 
-def _define(s, m, b, k):
+def _remove(t, i):
+    t[i : i + 3 + (t[i + 1] << 8 | t[i + 2])] = b""
+
+
+def _define(s, m, k):
     t = s._atab
     n = m._n
     if _len(t) + 3 + n > s._acap:
@@ -128,5 +145,5 @@ def _define(s, m, b, k):
     k = m._t
     n += k
     while k < n:
-        t.append(b[k])
+        t.append(m._b[k])
         k += 1

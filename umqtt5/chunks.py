@@ -33,10 +33,10 @@ def begin(s, i, st, end):
     m._t = st + 2
     m._n = n
     if n:
-        subs._check_topic(s, b, st + 2, st + 2 + n)
+        subs._check_topic(s, st + 2, n)
     else:
         m._tb = None
-    subs._begin(s, b, p, end)
+    subs._begin(s, p, end)
     s._cpid = 0
     if first & 6:
         s._cpid = b[p - 2] << 8 | b[p - 1]
@@ -69,7 +69,6 @@ def chunk(s, i):
         s._cpid = i
         s._busy = 0
     m._end()
-    m._tb = s._rx
     m._n = m._p = 0
     if not s._left and s._cpid and s._sock is not None:
         _done(s, m._f)
@@ -77,12 +76,9 @@ def chunk(s, i):
 
 def _done(s, first):
     if first & 4:
-        if s._live[6] is subs.load:
-            from . import qos2
+        from . import qos2
 
-            qos2.register(s)
+        qos2.register(s)
         if not s._cskip:
-            from . import qos2
-
             qos2.remember(s, s._cpid)
     subs.finish(s, 0x50 if first & 4 else 0x40, s._cpid)

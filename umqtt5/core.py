@@ -151,7 +151,7 @@ class Session:
     session_present = False
     connack = b""
     _acks = ()
-    _msg = _rpc = on_auth = None
+    _msg = _rpc = on_auth = _qos2_in = _pubslow = None
     _again = False
 
     # ---------------------------------------------------------------- packets out
@@ -172,7 +172,8 @@ class Session:
         topic = self._tx
         props = self._th
         qos = props + _len(msg)
-        if qos > self._qmax or retain and not self._caps & 4:  # one test: connected, nothing half written, fits tx, below 128 bytes
+        # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, Remaining Length below 128
+        if qos > self._qmax or retain and not self._caps & 4:
             return self._publish_slow(msg, retain)
         topic[3] = 49 if retain else 48
         topic[4] = qos - 5
@@ -223,9 +224,11 @@ class Session:
             tx[h] = 0
 
     def _publish_slow(self, msg, retain):
-        from . import publication
+        if self._pubslow is None:  # an import statement allocates each time
+            from . import publication
 
-        return publication.publish_slow(self, msg, retain)
+            self._pubslow = publication.publish_slow
+        return (self._pubslow)(self, msg, retain)
 
     def _write(self, buf, off, n):
         # Hand one packet to the socket. What it does not take now waits in _wb/_wo/_wn for flush(). Nothing may be pending here.

@@ -9,6 +9,7 @@ from . import wire
 from .core import ResourceError
 
 _BIG = 0x0FFFFFFF
+_len = len
 
 
 class Publication:
@@ -53,18 +54,18 @@ class Publication:
             n >>= 7
             i += 1
         b[i] = n
-        self._ok = None
 
     def _slow(self, n):
         # First send of a connection, QoS 1 and 2, no connection, a half-written packet.
         s = self._s
         retain, qos, props = self._args
         if qos or s._state != 2:
-            return s.publish(self._t, self.buf[:n], retain, qos, props)
+            return s.publish(self._t, self.buf if n == self.size else self.buf[:n], retain, qos, props)
         if s._wn:
             s.drain()
         check_size(s, self._n, retain)
-        self._ok = s._sock
+        if self._h + self.size <= s._smax:  # any payload fits: no check on this connection again
+            self._ok = s._sock
         return s._write(self._b, self._o, self._n)
 
     def send(self, payload):
@@ -119,40 +120,41 @@ def publish_slow(s, msg, retain):
         raise OSError(104, "connection lost")
     if s._wn:
         s.drain()
-    tx = s._tx
-    h = s._th
-    if h > len(tx):
-        raise ResourceError("topic and properties need %d bytes, tx has %d" % (h, len(tx)))
-    n = h - 5 + len(msg)
-    i = 5 - wire.vbi_size(n)
-    check_size(s, h - i + 1 + len(msg), retain)
-    tx[i - 1] = 0x31 if retain else 0x30
-    k = i
-    while n > 127:
-        tx[k] = n & 127 | 128
-        n >>= 7
-        k += 1
-    tx[k] = n
-    i -= 1
-    n = h + len(msg)
-    if n <= len(tx):
-        tx[h:n] = msg
-        s._write(tx, i, n - i)
-        if s._alias:
-            s._alias.sent(s)
-        if not s._wn and not s._err:
-            s._qmax = s._qfast
-        return 0
-    s._write(tx, i, h - i)  # the payload follows in place, from the caller's buffer
-    if s._wn:
-        s._wx = msg
-    else:
-        s.sent -= 1
-        s._write(msg, 0, len(msg))
+    if s._th > _len(s._tx):
+        raise ResourceError("topic and properties need %d bytes, tx has %d" % (s._th, _len(s._tx)))
+    h = _fixed(s, s._th - 5 + _len(msg), retain)
+    n = s._th + _len(msg)
+    if n <= _len(s._tx):
+        s._tx[s._th : n] = msg
+        n -= h
+        s._write(s._tx, h, n)
+    else:  # the payload follows in place, from the caller's buffer
+        s._write(s._tx, h, s._th - h)
+        if s._wn:
+            s._wx = msg
+        else:
+            s.sent -= 1
+            s._write(msg, 0, _len(msg))
+        s.drain()
     if s._alias:
         s._alias.sent(s)
-    s.drain()
+    if not s._wn and not s._err:
+        s._qmax = s._qfast
     return 0
+
+
+def _fixed(s, n, retain):
+    # The fixed header in tx, so that it ends where the topic begins; n: Remaining Length. Returns its offset.
+    i = 5 - wire.vbi_size(n)
+    check_size(s, n + 6 - i, retain)
+    k = i - 1
+    s._tx[k] = 0x31 if retain else 0x30
+    while n > 127:
+        s._tx[i] = n & 127 | 128
+        n >>= 7
+        i += 1
+    s._tx[i] = n
+    return k
 
 
 def check_size(s, n, retain):

@@ -12,6 +12,10 @@ _len = len
 
 def register(s):
     """Put this module's handlers into the session."""
+    from . import subs
+
+    s._deliver = subs.deliver
+    s._finish = subs.finish
     h = s._live
     h[5] = pubrec
     h[6] = pubrel
@@ -32,25 +36,28 @@ def _plain(s, first, i, end):
 
 def pubrec(s, first, i, end):
     """PUBREC: the server owns the message: drop it, keep the identifier, send PUBREL. 0x80 and more: it is refused and over."""
-    code = _plain(s, first, i, end)
-    b = s._rx
-    pid = b[i] << 8 | b[i + 1]
-    k = s.find_record(pid, 2)
-    if code > 127:
+    first = _plain(s, first, i, end)
+    k = s.find_record(s._rx[i] << 8 | s._rx[i + 1], 2)
+    if first > 127:
         if k:
             s.free(k)
             s.acked(i, end, 5)
     elif k:
         _received(s, k)
     else:
-        k = s.find_record(pid, 3)
-        if k:  # repeated: answer again
-            if not s.image[k] & _REL:
-                s.image[k] |= _REL
-                s._rel += 1
-            send_rels(s)
-        else:
-            s.ack(0x62, pid, 0x92)
+        _repeated(s, s._rx[i] << 8 | s._rx[i + 1])
+
+
+def _repeated(s, pid):
+    # A PUBREC that came before is answered again; one for an unknown identifier with 0x92.
+    k = s.find_record(pid, 3)
+    if k:
+        if not s.image[k] & _REL:
+            s.image[k] |= _REL
+            s._rel += 1
+        send_rels(s)
+    else:
+        s.ack(0x62, pid, 0x92)
 
 
 def _received(s, k):
@@ -82,45 +89,43 @@ def send_rels(s):
 def pubcomp(s, first, i, end):
     """PUBCOMP ends the flow; 0x92 too (the server has forgotten it: it was delivered)."""
     _plain(s, first, i, end)
-    b = s._rx
-    k = s.find_record(b[i] << 8 | b[i + 1], 3)
-    if k:
-        if s.image[k] & _REL:
+    first = s.find_record(s._rx[i] << 8 | s._rx[i + 1], 3)
+    if first:
+        if s.image[first] & _REL:
             s._rel -= 1
-        s.free(k)
+        s.free(first)
         s.acked(i, end, 7)
 
 
 def pubrel(s, first, i, end):
     """PUBREL: the identifier is free again; PUBCOMP, with 0x92 when it was not known."""
     _plain(s, first, i, end)
-    b = s._rx
-    pid = b[i] << 8 | b[i + 1]
-    k = s.find_record(pid, 4)
-    if k:
-        s.free(k)
-    s.ack(0x72, pid, 0 if k else 0x92)
+    i = s._rx[i] << 8 | s._rx[i + 1]
+    first = s.find_record(i, 4)
+    if first:
+        s.free(first)
+    s.ack(0x70, i, 0 if first else 0x92)
 
 
 def publish2(s, pid):
-    """An inbound QoS 2 PUBLISH, parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
-    from . import subs
-
-    m = s.image
-    if s.find_record(pid, 4):
-        s._msg._e = -1
-        s._msg._tb = s._rx
-        return s.ack(0x50, pid)
-    if _len(m) + 5 > s._cap:
-        s._msg._e = -1
-        s._msg._tb = s._rx
-        return s.ack(0x50, pid, 0x97)  # no room for the identifier: Quota exceeded
-    subs.deliver(s, s._msg)
-    if s._sock is None:
-        return
-    if not s._msg.code:
-        remember(s, pid)
-    subs.finish(s, 0x50, pid)
+    """An inbound QoS 2 PUBLISH (QoS 1 too when strict), parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
+    m = s._msg
+    k = 0x40
+    if s.strict:
+        check_window(s)
+    if m._f & 4:
+        k = 0x50
+        if s.find_record(pid, 4):
+            m._end()
+            return s.ack(k, pid)
+        if _len(s.image) + 5 > s._cap:
+            m._end()
+            return s.ack(k, pid, 0x97)  # no room for the identifier: Quota exceeded
+    s._deliver(s, m)
+    if s._sock is not None:
+        if k == 0x50 and not m.code:
+            remember(s, pid)
+        s._finish(s, k, pid)
 
 
 def remember(s, pid):

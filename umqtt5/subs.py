@@ -7,6 +7,10 @@ from . import wire
 from .core import Refused, ResourceError, load
 
 _len = len
+_walk = wire.walk
+_vbi = wire.vbi
+_skip = wire.skip
+_topic_name = wire.topic_name
 
 
 class Message:
@@ -123,6 +127,7 @@ class Message:
     def _end(self):
         # The handler has returned: this message can no longer be read.
         self._e = -1
+        self._tb = self._b
         if self._v:
             for v in self._v:
                 if hasattr(v, "release"):
@@ -142,7 +147,7 @@ def register(s):
 
 
 def publish_in(s, first, i, end):
-    """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0 and 1 without properties that the user asks for."""
+    """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0, 1 and 2, with what the handler asks for free of charge."""
     b = s._rx
     m = s._msg
     if end - i < 3 or first & 6 == 6 or first & 14 == 8:
@@ -154,45 +159,47 @@ def publish_in(s, first, i, end):
     m._n = n
     if i + n >= end:
         s.violation(0x81)
-    if n:
-        if n != _len(s._known) or not b.startswith(s._known, i):
-            _check_topic(s, b, i, i + n)
-    else:
+    if not n:
         m._tb = None
+    elif n != _len(s._known) or not b.startswith(s._known, i):
+        _check_topic(s, i, n)
     i += n
     if first & 6:
-        return _acked_in(s, first, i, end)
-    n = _begin(s, b, i, end)
-    if n:
-        m._d = n
-        m._e = end
-        deliver(s, m)
+        return _acked_in(s, i, end)
+    m._d = _begin(s, i, end)
+    m._e = end
+    deliver(s, m)
 
 
-def _check_topic(s, b, i, end):
-    for r in s._routes:  # a filter without wildcard is a topic that was checked already
-        if _len(r[0]) == end - i and b.startswith(r[0], i):
-            s._known = r[0]
+def _check_topic(s, i, n):
+    # The n bytes at i of rx: a filter without wildcard is a topic that was checked already, else look at each byte.
+    b = s._rx
+    k = 0
+    while k < _len(s._routes):
+        r = s._routes[k][0]
+        if _len(r) == n and b.startswith(r, i):
+            s._known = r
             return
-    n = wire.topic_name(b, i, end)
-    if n:
-        s.violation(n)
+        k += 1
+    k = _topic_name(b, i, i + n)
+    if k:
+        s.violation(k)
 
 
-def _begin(s, b, i, end):
+def _begin(s, i, end):
     # Properties at i: checks them, resolves a topic alias. Returns the offset of the payload.
+    b = s._rx
     m = s._msg
     if i >= end:
         s.violation(0x81)
     if b[i]:
         m._p = i
-        end = wire.walk(b, i, end, 3)
+        end = _walk(b, i, end, 3)
         if end < 0:
             s.violation(-end)
-        if s._find(b, i, 0x23) >= 0:
-            from . import alias
-
-            alias.incoming(s, m, b, s._find(b, i, 0x23))
+        i = s._find(b, i, 0x23)
+        if i >= 0:
+            _alias(s, i)
         i = end - 1
     else:
         m._p = 0
@@ -202,30 +209,35 @@ def _begin(s, b, i, end):
     return i + 1
 
 
-def _acked_in(s, first, i, end):
+def _alias(s, i):
+    from . import alias
+
+    alias.incoming(s, i)
+
+
+def _acked_in(s, i, end):
     # QoS 1 and 2: the packet identifier, then as QoS 0, then the acknowledgement, once the handler has taken the message.
-    b = s._rx
+    m = s._msg
     if i + 3 > end:
         s.violation(0x81)
-    n = b[i] << 8 | b[i + 1]
-    if not n:
-        s.violation(0x82)
-    m = s._msg
-    m._d = _begin(s, b, i + 2, end)
+    m._d = _begin(s, i + 2, end)
     m._e = end
-    if s.strict:
-        from . import qos2
-
-        qos2.check_window(s)
-    if first & 4:
-        if s._live[6] is load:
-            from . import qos2
-
-            qos2.register(s)
-        return s._qos2_in(s, n)
+    i = s._rx[i] << 8 | s._rx[i + 1]
+    if not i:
+        s.violation(0x82)
+    if m._f & 4 or s.strict:
+        return _qos2(s, i)
     deliver(s, m)
     if s._sock is not None:
-        finish(s, 0x40, n)
+        finish(s, 0x40, i)
+
+
+def _qos2(s, pid):
+    if s._live[6] is load or s._qos2_in is None:
+        from . import qos2
+
+        qos2.register(s)
+    s._qos2_in(s, pid)
 
 
 def finish(s, first, pid):
@@ -259,10 +271,7 @@ def deliver(s, m):
     elif s._cb:
         s._cb(bytes(m.topic()), bytes(m.payload()))
     s._busy = 0
-    m._e = -1
-    if m._v or m._tb is not m._b:
-        m._end()
-        m._tb = m._b
+    m._end()
 
 
 def _route(s, m):
@@ -271,20 +280,23 @@ def _route(s, m):
     i = m._p
     if i:
         b = m._b
-        n = i + 1
-        while b[n - 1] > 127:
-            n += 1
-        end = m._d
-        while n < end:
-            if b[n] == 11:
-                i = wire.vbi(b, n + 1, end) - 1
-                if i < _len(s._routes) and s._routes[i][2]:
-                    s._routes[i][2](m)
-                    r = True
-            n = wire.skip(b, n)
+        i += 1
+        while b[i - 1] > 127:
+            i += 1
+        while i < m._d:
+            if b[i] == 11 and _call(s, m, i + 1):
+                r = True
+            i = _skip(b, i)
     if not r and not s._caps & 16:
         return _match(s, m)
     return r
+
+
+def _call(s, m, i):
+    i = _vbi(m._b, i, m._d) - 1
+    if i < _len(s._routes) and s._routes[i][2]:
+        s._routes[i][2](m)
+        return True
 
 
 def _match(s, m):
