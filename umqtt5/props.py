@@ -98,9 +98,9 @@ def encode(packet=3, pairs=None, **kw):
         pid = _NAMES[i]
         if packet is not None:
             k = _NAMES[packet]
-            if not k or _NAMES[i + 1] & k != k or pid != 38 and seen >> pid % 30 & 1:
+            if not k or _NAMES[i + 1] & k != k or pid != 38 and seen >> pid & 1:
                 raise ValueError("%s: not in packet type %d, or given twice" % (name, packet))
-            seen |= 1 << pid % 30
+            seen |= 1 << pid
         if pid != 38 or v and isinstance(v[0], (str, bytes)):
             v = (v,)
         for e in v:
