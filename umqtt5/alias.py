@@ -56,17 +56,21 @@ def _put(s, t, props, k):
     s._tx[7:h] = t
     s._tx[5] = _len(t) >> 8
     s._tx[6] = _len(t) & 255
-    t = s._tx
     if props:
-        h += 3
-        t[h : h + _len(props)] = props
-        h -= 3
-    s._th = h + n + (2 if n > 127 else 1)
-    return _tail(t, h, n, k)
+        _copy(s._tx, h + 3, props)
+    _tail(s, h, n, k)
+    return True
 
 
-def _tail(t, h, n, k):
+def _copy(t, i, b):
+    t[i : i + _len(b)] = b
+
+
+def _tail(s, h, n, k):
+    t = s._tx
+    s._th = h + n + 1
     if n > 127:
+        s._th += 1
         t[h] = n & 127 | 128
         h += 1
         n >>= 7
@@ -74,7 +78,6 @@ def _tail(t, h, n, k):
     t[h + 1] = 0x23
     t[h + 2] = k >> 8
     t[h + 3] = k & 255
-    return True
 
 
 def start(s):

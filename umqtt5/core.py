@@ -111,6 +111,8 @@ def puback(s, first, i, end):
     if first:
         s.free(first)
         s.acked(i, end, 4)
+    elif not b[i] | b[i + 1]:
+        s.violation(0x82)
 
 
 def pingresp(s, first, i, end):
@@ -629,17 +631,19 @@ class Session:
                 break
             s = i + 2
             n = b[i + 1]
-            if n > 127:
+            if n > self._rq:  # two bytes and more, or above our Maximum Packet Size
                 s = self._long(i)
                 if not s:
                     break
                 n = self._n
-            n += s
-            if n > self._e:
                 if n - i > self._rl:
                     if self._too_large(i, s, n):
                         r = True
                         continue
+                    break
+            else:
+                n += s
+            if n > self._e:
                 break
             self._i = n
             self.received += 1
@@ -650,7 +654,7 @@ class Session:
         return r
 
     def _long(self, i):
-        # A Remaining Length of two to four bytes: returns the offset behind it and leaves the value in _n; 0 when bytes are missing.
+        # Remaining Length of one to four bytes: returns the offset behind it, leaves the packet's end in _n; 0 when bytes are missing.
         b = self._rx
         n = k = 0
         while True:
@@ -665,8 +669,9 @@ class Session:
                 self.violation(0x81)
         if not b[i]:
             self.violation(0x81)
-        self._n = n
-        return i + 1
+        i += 1
+        self._n = i + n
+        return i
 
     def _too_large(self, i, s, end):
         # A packet above our Maximum Packet Size: a PUBLISH may go to on_chunk in pieces, anything else is a violation (3.1.2.11.4).

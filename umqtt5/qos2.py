@@ -57,6 +57,8 @@ def _repeated(s, pid):
             s._rel += 1
         send_rels(s)
     else:
+        if not pid:
+            s.violation(0x82)
         s.ack(0x62, pid, 0x92)
 
 
@@ -95,6 +97,8 @@ def pubcomp(s, first, i, end):
             s._rel -= 1
         s.free(first)
         s.acked(i, end, 7)
+    elif not s._rx[i] | s._rx[i + 1]:
+        s.violation(0x82)
 
 
 def pubrel(s, first, i, end):
@@ -104,6 +108,8 @@ def pubrel(s, first, i, end):
     first = s.find_record(i, 4)
     if first:
         s.free(first)
+    elif not i:
+        s.violation(0x82)
     s.ack(0x70, i, 0 if first else 0x92)
 
 

@@ -123,6 +123,7 @@ def construct(
     s.topic_alias_maximum = topic_alias_maximum
     s._method = auth.name.encode() if auth else None
     s._connect_props = _connect_props(s, props, session_expiry, receive_maximum)
+    s._rq = min(127, s._rl - 2)
     if s.topic_alias_maximum:
         s._acap = 64 * s.topic_alias_maximum
         s._atab = bytearray(s._acap)

@@ -329,6 +329,8 @@ def suback(s, first, i, end):
     for n in range(k, end):
         if not reasons.legal(b[n], packet):
             s.violation(0x81)
+    if not pid:
+        s.violation(0x82)
     w = s._acks.pop(pid, None) if s._acks else None
     if w is None or w[0] != packet:
         return
