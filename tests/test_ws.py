@@ -515,6 +515,30 @@ def test_writes_wait_while_half_a_ping_is_there():
     eq([(f[0], f[2]) for f in frames(s.taken())], [(0x8A, b"PQ"), (0x82, b"abc")])
 
 
+def test_who_only_writes_is_not_stuck_behind_half_a_ping():
+    w, s = opened(frame(b"PQ", op=9)[:3])
+    eq(everything(w), (b"", None))
+    eq(w.write(b"abc", 0, 3), None)
+    s.feed(b"Q" + frame(b"data"))
+    eq(w.write(b"abc", 0, 3), 3)
+    eq([(f[0], f[2]) for f in frames(s.taken())], [(0x8A, b"PQ"), (0x82, b"abc")])
+    eq(everything(w), (b"data", None))
+    s.feed(frame(b"\x03\xe8", op=8)[:3])
+    eq(everything(w), (b"", None))
+    s.feed(b"\xe8")
+    eq(w.write(b"abc", 0, 3), None)
+    raises(OSError, w.write, b"abc", 0, 3)
+    eq(everything(w), (b"", 0))
+
+
+def test_whole_buffer_without_a_size():
+    w, s = opened(frame(b"hello"))
+    buf = bytearray(3)
+    eq(w.readinto(buf), 3)
+    eq(buf, b"hel")
+    eq(w.readinto(buf), 2)
+
+
 def test_pong_that_the_stream_takes_in_part():
     w, s = opened(frame(b"PING", op=9))
     s.room = 2

@@ -117,7 +117,7 @@ class WebSocket:
             return 1
         if self.code:
             raise OSError(_EPIPE, "WebSocket: closed by the server")
-        if self._ctl:
+        if self._ctl and not self._rest():
             return None
         n = min(n, len(self._t) - 8)
         self._frame(buf, off, n)
@@ -125,6 +125,17 @@ class WebSocket:
             return n
         self._owed = 1
         return n - 1 or None
+
+    def _rest(self):
+        # The rest of a ping of which only the beginning has come: a caller that waits to write may not be reading.
+        if self._p == self._e:
+            n = self._s.readinto(self._in, len(self._in))
+            if not n:
+                return False
+            self._p = 0
+            self._e = n
+        self._control()
+        return not self._ctl and not self.code and self._tp == self._te
 
     def _frame(self, buf, off, n):
         # A masked binary frame with these n bytes, in _t. One more local variable would put the call's frame on the heap.
@@ -149,14 +160,16 @@ class WebSocket:
             self._tp += n
         return self._tp == self._te
 
-    def readinto(self, buf, n):
-        """Reads payload into buf, up to n bytes: from one read of the stream, of as many frames as it brought.
+    def readinto(self, buf, n=None):
+        """Reads payload into buf, up to n bytes or len(buf): from one read of the stream, of as many frames as it brought.
 
         Returns how many, None when there is nothing yet, 0 when the server closed. OSError when it broke the rules: the close
         frame is sent and the stream closed before. 0 B once open.
         """
         if self._st < 0 and (self._st == _REQUEST or not self._shake()):
             return None
+        if n is None:
+            n = len(buf)
         d = 0
         while d < n:
             if self._p == self._e:
