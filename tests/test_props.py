@@ -194,7 +194,9 @@ def test_user_properties_keep_their_order_and_may_repeat():
 
 
 def test_user_properties_are_checked():
-    for value in rows((("a",), ("a", "b", "c"), [("a", "b", "c")], [()], ("a", "\0"), ("\0", "a"), (b"\xff", "a"), [("a", "x" * 65536)])):
+    for value in rows((("a",), ("a", "b", "c"), [("a", "b", "c")], [()])):
+        _refused("user_property", value)
+    for value in rows((("a", "\0"), ("\0", "a"), (b"\xff", "a"), ("a", "x" * 65536))):
         _refused("user_property", value)
     for value in rows((5, None, [5], ("a", 5))):
         raises(TypeError, props.encode, 3, [("user_property", value)])

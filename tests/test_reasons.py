@@ -51,8 +51,10 @@ CODES = (
     (0xA1, "Subscription Identifiers not supported", "SD"),
     (0xA2, "Wildcard Subscriptions not supported", "SD"),
 )
-PACKETS = ((2, "C", "CONNACK"), (4, "P", "PUBACK"), (5, "P", "PUBREC"), (6, "R", "PUBREL"), (7, "R", "PUBCOMP"), (9, "S", "SUBACK"),
-           (11, "U", "UNSUBACK"), (14, "D", "DISCONNECT"), (15, "A", "AUTH"))  # fmt: skip
+PACKETS = (
+    (2, "C", "CONNACK"), (4, "P", "PUBACK"), (5, "P", "PUBREC"), (6, "R", "PUBREL"), (7, "R", "PUBCOMP"),
+    (9, "S", "SUBACK"), (11, "U", "UNSUBACK"), (14, "D", "DISCONNECT"), (15, "A", "AUTH"),
+)  # fmt: skip
 ACTIONS = ("ok", "retry-later", "reconnect", "fix-config", "bug", "redirect")
 
 

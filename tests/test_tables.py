@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import umqtt5_host  # noqa: F401  (the shim)
 
+import umqtt5_host  # noqa: F401  (the shim)
 from umqtt5 import props, reasons, wire
 
 INTERPRETERS = ("host",)

@@ -67,7 +67,10 @@ VBI = (
     (2097152, b"\x80\x80\x80\x01"),
     (268435455, b"\xff\xff\xff\x7f"),
 )
-NOT_VBI = (b"\x80\0", b"\xff\0", b"\x80\x80\0", b"\xff\xff\xff\0", b"\x80\x80\x80\x80", b"\xff\xff\xff\xff\1", b"\xff\xff\xff\x80\0")
+NOT_VBI = (
+    b"\x80\0", b"\xff\0", b"\x80\x80\0", b"\xff\xff\xff\0", b"\x80\x80\x80\x80", b"\xff\xff\xff\xff\1",
+    b"\xff\xff\xff\x80\0",
+)  # fmt: skip
 
 
 def _block(content):
@@ -399,7 +402,7 @@ def test_find_and_skip_over_all_properties():
         for before in (0, 3):
             block = b"\xee" * before + _block(content)
             j = before + (1 if len(content) < 128 else 2)
-            for pid, kind, _ in some:
+            for pid, _, _ in some:
                 eq(block[j], pid)
                 eq(wire.find(block, before, pid), j + 1)
                 j = wire.skip(block, j)
@@ -470,8 +473,8 @@ def _judge(props, b, n, packet, seen):
     assert 0 < end <= n
     got = props.decode(b)
     j = wire.vbi_size(wire.vbi(b, 0, n))
-    for name, value in got:
-        eq(wire.find(b, 0, b[j]) <= j + 1, True)
+    for _ in got:
+        assert 0 < wire.find(b, 0, b[j]) <= j + 1
         j = wire.skip(b, j)
     eq(j, end)
     eq(props.encode(None, got), bytes(b[:end]))
@@ -491,9 +494,8 @@ def test_good_topics_come_back_as_they_are():
 
 
 def test_wrong_topics_are_refused_with_a_reason():
-    for topic in rows(
-        ("", b"", "+", "a/#", b"a/+/b", bytearray(b"#"), "a\0", b"\0", b"\xff", b"a\xed\xa0\x80", "\ud800", "a" * 65536, "\u20ac" * 21846)
-    ):
+    bad = ("a\0", b"\0", b"\xff", b"a\xed\xa0\x80", "\ud800", "a" * 65536, "\u20ac" * 21846)
+    for topic in rows(("", b"", "+", "a/#", b"a/+/b", bytearray(b"#")) + bad):
         e = raises(ValueError, wire.check_topic, topic)
         assert "topic" in str(e) or "surrogates" in str(e), e
     for topic in rows((None, 1, 1.5, ["a"], ("a",), {})):

@@ -57,13 +57,13 @@ def mask(packets, bits):
     return value
 
 
-def literal(name, records, note):
+def literal(name, records, note, prefix="b"):
     """Lines of Python: NAME = (b"..." b"...") with one record a line, then END."""
     body = ""
     for data in records:
         # always \xNN for what is not printable: a digit that follows can never be swallowed
         s = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else "\\x%02x" % c for c in data)
-        body += '    b"%s"\n' % s
+        body += '    %s"%s"\n' % (prefix, s)
     return "# %s\n%s = const(\n%s)\n" % (note, name, body)
 
 
@@ -131,18 +131,20 @@ def reasons():
         need(all(31 < c < 127 for c in texts[-1]) and b"|" not in texts[-1], "a reason name is not ASCII")
     need(len(texts) == 43, "43 reason codes")
     words, texts = shorten(texts, 14, 31)
-    return [per_packet(REASON)] + [h + t for h, t in zip(heads, texts)] + [b"\n"], words
+    return [per_packet(REASON)] + [h + t for h, t in zip(heads, texts)] + [b"\n"], words[:1] + [b"|" + w for w in words[1:]]
 
 
 def parts():
     table, packed = properties()
     codes, words = reasons()
+    note = (
+        "16 packet bits; 43 times \\n, code, 0x80 | packets of the server, 0x80 | those of the client | action,\n"
+        "# name; \\n. The bytes 14, 15 ... stand for the words of _WORDS"
+    )
     return {
-        "umqtt5/wire.py": literal("TABLE", table, "by property identifier: wire type | packets << 3; then by packet type: its bit"),
+        "umqtt5/wire.py": literal("TABLE", table, "by identifier: wire type | packets << 3; by 43 + packet type: the bit of the packet"),
         "umqtt5/props.py": literal("_NAMES", packed, "16 packet bits; 27 times \\n, name, \\t, identifier, 0x80 | packets"),
-        "umqtt5/reasons.py": literal("_TABLE", codes, "16 packet bits; 43 times \\n, code, 0x80 | packets of the server, 0x80 | "
-                                     "packets of the client | action,\n# name; \\n. The bytes 14, 15 ... stand for _WORDS")
-        + '_WORDS = const("%s")\n' % b"|".join(words).decode(),
+        "umqtt5/reasons.py": literal("_TABLE", codes, note) + literal("_WORDS", words, "between |", ""),
     }
 
 
