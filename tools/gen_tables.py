@@ -142,7 +142,7 @@ def parts():
         "# name; \\n. The bytes 14, 15 ... stand for the words of _WORDS"
     )
     return {
-        "umqtt5/wire.py": literal("TABLE", table, "by identifier: wire type | packets << 3; by 43 + packet type: the bit of the packet"),
+        "umqtt5/wire.py": literal("TABLE", table, "by identifier: wire type | packets << 3; by 43 + packet type: its bit"),
         "umqtt5/props.py": literal("_NAMES", packed, "16 packet bits; 27 times \\n, name, \\t, identifier, 0x80 | packets"),
         "umqtt5/reasons.py": literal("_TABLE", codes, note) + literal("_WORDS", words, "between |", ""),
     }
