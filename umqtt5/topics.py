@@ -46,15 +46,17 @@ def matches(flt, topic, j=0, end=None):
     i = flt.find(b"/", 7) + 1 if flt.startswith(b"$share/") else 0
     if j < end and topic[j] == 36 and (flt[i] == 35 or flt[i] == 43):
         return False
-    while i < len(flt):
-        if flt[i] == 35:
+    n = len(flt)
+    while i < n:
+        c = flt[i]
+        if c == 35:
             return True
-        if flt[i] == 43:
+        if c == 43:
             while j < end and topic[j] != 47:
                 j += 1
-        else:
-            if j == end or topic[j] != flt[i]:
-                return j == end and i + 2 == len(flt) and flt[i] == 47 and flt[i + 1] == 35  # a/# matches a
+        elif j < end and topic[j] == c:
             j += 1
+        else:
+            return c == 47 and j == end and i + 2 == n and flt[i + 1] == 35  # a/# matches a
         i += 1
     return j == end

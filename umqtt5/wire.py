@@ -79,11 +79,13 @@ def topic_name(buf, i, end):
 def walk(buf, i, end, packet):
     """Checks the property block whose Property Length is at `i`, as sent by a server in packet type `packet`: the offset
     behind it, or minus the reason: -0x81 malformed, -0x82 protocol error, -0x94 topic alias 0 (2.2.2, 4.13). 0 B."""
-    t = vbi(buf, i, end)
-    if t < 0:
-        return -0x81
-    while buf[i] > 127:
-        i += 1
+    t = buf[i] if i < end else 128
+    if t > 127:
+        t = vbi(buf, i, end)
+        if t < 0:
+            return -0x81
+        while buf[i] > 127:
+            i += 1
     i += 1
     if i + t > end:
         return -0x81
@@ -111,11 +113,12 @@ def walk(buf, i, end, packet):
                 if not (buf[i - 1] or buf[i - 2] or t == 2 and (buf[i - 3] or buf[i - 4])):
                     return -0x94 if pid == 35 else -0x82
         elif t == 5:
-            t = vbi(buf, i, end)
-            if t < 1:
-                return -0x81 if t else -0x82
-            while buf[i] > 127:
-                i += 1
+            if i == end or not 0 < buf[i] < 128:
+                t = vbi(buf, i, end)
+                if t < 1:
+                    return -0x81 if t else -0x82
+                while buf[i] > 127:
+                    i += 1
             i += 1
         else:
             while True:
@@ -172,8 +175,7 @@ def check_str(s, what, t=3):
         s = s.encode()
     elif type(s) is not bytes and type(s) is not bytearray:
         s = bytes(memoryview(s))
-    # max and min are loops in C over the whole object
-    if len(s) > 65535 or t < 4 and s and (max(s) > 127 or not min(s)) and not utf8(s, 0, len(s)):
+    if len(s) > 65535 or t < 4 and (b"\0" in s or s and max(s) > 127 and not utf8(s, 0, len(s))):  # `in` and max: loops in C
         raise ValueError(what + ": bad UTF-8, U+0000 or over 65535 bytes")
     return s
 
