@@ -151,6 +151,8 @@ class Lines:
                 self._hex(data[i : j if j >= 0 else len(data)])
                 if j < 0:
                     break
+                if self.odd:
+                    self.blob = ValueError("an odd number of digits")
                 self.inside, i = False, j
             j = data.find(b"\n", i)
             self.line.extend(data[i : j if j >= 0 else len(data)])
@@ -444,6 +446,8 @@ class Agent:
             cmd.get("client_id", ""), cmd.get("host", "127.0.0.1"), cmd.get("port", 1883), cmd.get("user"), password,
             cmd.get("keepalive", 60), cmd.get("tls"), **kw
         )  # fmt: skip
+        if getattr(kw.get("store"), "error", ""):  # what was stored is refused: the session begins anew
+            sys.stderr.write(kw["store"].error + "\n")
         will = cmd.get("will")
         if will:
             qos, props = will.get("qos", 0), props_in(will.get("props"))
@@ -472,6 +476,9 @@ class Agent:
 
     def subscribe(self, cmd, tag):
         filters = [tuple(f) for f in cmd.get("filters") or ()]
+        for f in filters:
+            if not 1 < len(f) < 4 or not isinstance(f[-1], (int, dict)):
+                raise ValueError("filters: an array of [filter, qos] or [filter, qos, {options}]")
         self.tags[self.need().subscribe_start(filters, props_in(cmd.get("props")))] = tag
 
     def unsubscribe(self, cmd, tag):
