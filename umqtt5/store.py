@@ -1,0 +1,208 @@
+"""Stores: keep the session image where it survives a reset, deep sleep or power loss.
+
+What belongs here: two slots, sequence number, checksum; a file, the RTC memory and the NVS of an ESP32. What does not: what the
+image means (core.py). Imports binascii, struct; lazily machine, esp32, os. Any object with the same `load` and `save` is a store.
+
+A slot:   'S'   layout (1)   sequence (2)   length (2)   crc32 (4)   image
+          The crc32 starts from sequence and length, so it covers them too. The sequence (14 bits) counts saves; its lowest bit is
+          the slot. A save goes over the older of the two: a cut at any byte of it leaves the newer one.
+
+Flash writes, one save each:   QoS 1: 2 a message (published, acknowledged)         QoS 2: 3 (published, PUBREC, PUBCOMP)
+                               queued while there is no connection: 1 more, when it is sent
+                               received, QoS 1: 0      QoS 2: 2 (identifier seen, released)      a connection: 1
+With write_ahead=False the client saves nothing by itself: call store.save(client.image) before a deep sleep.
+"""
+from binascii import crc32
+from struct import pack_into
+
+from micropython import const
+
+_H = const(10)  # bytes before the image
+_SEQ = const(0x3FFF)
+_RTC = const(2048)  # bytes of RTC memory
+_MISSING = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
+
+
+class Store:
+    """Base: slots numbered from 0; `_read(k)` -> bytes of slot k, `_write(k, image)` puts the header `_h` and the image there."""
+
+    _slots = 2
+    _seq = 0
+    error = ""  # why load() refused what is stored: text for people, "" when nothing was stored or all is well
+    where = ""
+
+    def load(self, image):
+        """Fill `image` (a bytearray, its length is the room there is) with the newest whole one that is stored.
+
+        Returns True, or False: nothing there, or nothing that is whole and of this layout; `error` tells then. Allocates the
+        size of the slots for a moment, and the store's own buffer. Raises OSError (medium), ValueError (image too large for it).
+        """
+        self._h = bytearray(b"S\1\0\0\0\0\0\0\0\0")
+        cap = len(image)
+        best = None
+        self.error = ""
+        for k in range(self._slots):
+            b = self._read(k)
+            n = b[4] << 8 | b[5] if len(b) >= _H else 0
+            if not n and not any(b):
+                continue
+            q = b[2] << 8 | b[3] if n else 0
+            s = memoryview(b)[_H : _H + n]
+            if not n or b[0] != 0x53 or b[1] != 1:
+                e = "not a session image, or one of another version"
+            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) & 0xFFFFFFFF != int.from_bytes(b[6:_H], "big"):
+                e = "damaged"
+            else:
+                e = ""
+                if best is None or q - self._seq & _SEQ < 0x2000:
+                    best = bytes(s)
+                    self._seq = q
+            if e and not self.error:
+                self.error = "stored session in %s is refused (%s): a new one is started" % (self.where, e)
+        if best is not None:
+            self.error = ""
+        self._room(max(cap, len(best or b"")) + _H)
+        if best is None:
+            return False
+        image[:] = best
+        return True
+
+    def save(self, image):
+        """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
+        q = self._seq + 1 & _SEQ
+        n = len(image)
+        h = self._h
+        h[2] = q >> 8
+        h[3] = q & 255
+        h[4] = n >> 8
+        h[5] = n & 255
+        pack_into(">I", h, 6, crc32(image, q << 16 | n))
+        self._write(q % self._slots, image)
+        self._seq = q
+
+
+class FileStore(Store):
+    """Session image in the file `path`, with room for both slots from the start and kept open; close() at the end.
+
+    Power loss: littlefs (the default of both boards) keeps either state by itself; on FAT give slot=4096, so that the slots share
+    no erase block. Where the system has os.fsync it is called on each save. Raises OSError.
+    """
+
+    def __init__(self, path, slot=0):
+        self.where = path
+        self._min = slot
+        try:
+            self._f = open(path, "r+b")
+        except OSError:
+            self._f = open(path, "w+b")
+        self._size = self._f.seek(0, 2) + 1 >> 1
+        import os
+
+        self._sync = getattr(os, "fsync", None)
+
+    def _read(self, k):
+        self._f.seek(k * self._size)
+        return self._f.read(self._size)
+
+    def _room(self, n):
+        # Slots of n bytes. Slot 0 does not move; so the newest image goes there first, and slot 1 is lost.
+        s = self._size
+        n = max(n, self._min)
+        if n > s:
+            if self._seq & 1:
+                b = self._read(1)
+                self.save(b[_H : _H + (b[4] << 8 | b[5])])
+            f = self._f
+            f.seek(0, 2)
+            f.write(bytes(2 * n - f.tell()))
+            f.flush()
+            self._size = n
+
+    def _write(self, k, image):
+        if len(image) + _H > self._size:
+            raise ValueError("FileStore: load() first, with a bytearray as long as the longest image")
+        f = self._f
+        f.seek(k * self._size)
+        f.write(self._h)
+        f.write(image)
+        f.flush()
+        if self._sync:
+            (self._sync)(f.fileno())
+
+    def close(self):
+        self._f.close()
+
+
+class RTCStore(Store):
+    """Session image in the RTC memory of an ESP32: survives reset and deep sleep, not power loss; costs no flash.
+
+    Two slots while they fit (inflight up to 1013), else one: then a reset within the microseconds of a save leaves neither, which
+    load() notices. Keeps a buffer of both slots in RAM.
+    """
+
+    where = "RTC memory"
+
+    def __init__(self):
+        from machine import RTC
+
+        self._m = RTC()
+
+    def _read(self, k):
+        b = (self._m).memory()
+        n = len(b)
+        if k == 0 and n:
+            self._slots = 1 if b[n - 1] == 1 else 2  # the last byte: how many slots
+        n = (n - 1) // self._slots
+        return b[k * n : k * n + n]
+
+    def _room(self, n):
+        self._slots = 2 if 2 * n < _RTC else 1
+        if n >= _RTC:
+            raise ValueError("RTCStore: %d bytes, the RTC memory has %d" % (n + 1, _RTC))
+        self._b = bytearray(self._slots * n + 1)
+        b = (self._m).memory()
+        if len(b) == len(self._b) and b[-1] == self._slots:
+            self._b[:] = b
+        self._b[-1] = self._slots
+
+    def _write(self, k, image):
+        b = self._b
+        k *= (len(b) - 1) // self._slots
+        b[k : k + _H] = self._h
+        k += _H
+        b[k : k + len(image)] = image
+        (self._m).memory(b)
+
+
+class NVSStore(Store):
+    """Session image in the NVS of an ESP32, two blobs in the namespace `name` (at most 15 characters). Survives power loss.
+
+    NVS spreads the writes over its pages (24 KB by default: an image of 1 KB comes to the same page every 20 saves or so). Keeps
+    a buffer of one slot in RAM.
+    """
+
+    def __init__(self, name="umqtt5"):
+        from esp32 import NVS
+
+        self.where = "NVS " + name
+        self._m = NVS(name)
+
+    def _read(self, k):
+        b = bytearray(4096)
+        try:
+            n = (self._m).get_blob("ab"[k], b)
+        except OSError as e:
+            if e.args[0] == _MISSING:
+                return b""
+            return b"?"
+        return bytes(memoryview(b)[:n])
+
+    def _room(self, n):
+        self._b = bytearray(n)
+
+    def _write(self, k, image):
+        b = self._b
+        b[0:_H] = self._h
+        b[_H:] = image
+        (self._m).set_blob("b" if k else "a", b)
+        (self._m).commit()
