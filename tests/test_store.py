@@ -148,7 +148,7 @@ def test_damage_is_refused_with_words():
     bad[half + 15] ^= 1
     other = bytearray(b)
     other[1] = other[half + 1] = 2
-    table = ((bad, "damaged"), (other, "version"), (b"hello, I am text", "not a session image"), (b"S", "not a"), (b[:30], "damaged"))
+    table = ((bad, "damaged"), (other, "version"), (b"hello", "not a session"), (b"S", "not a"), (b[:30], "damaged"))
     for data, word in rows(table):
         put(p, data)
         ok, m, error = loaded(p)
