@@ -74,7 +74,7 @@ def _put(out, pid, v, name):
         _put(out, 3, v[0], name)
         _put(out, 3, v[1], name)
     elif t > 2 and t < 5:
-        v = wire.check_str(v, name, t) if pid != 8 else wire.check_topic(v, name)
+        v = wire.check_str(v, name, pid if pid == 8 else t)
         out += len(v).to_bytes(2, "big")
         out += v
     else:

@@ -168,21 +168,22 @@ def find(buf, i, pid):
     return -1
 
 
-def check_str(s, what, t=3):
-    """`s` (str or bytes-like) as the bytes of an MQTT string, or with t=4 of binary data; `what` names it in errors. bytes
-    and bytearray are returned as they are: 0 B. ValueError: bad UTF-8, U+0000, over 65,535 bytes (1.5.4). TypeError."""
+def check_str(s, what="", t=3):
+    """`s` (str or bytes-like) as the bytes of an MQTT string (t=3), of binary data (4) or of a topic name to publish to (8,
+    and when `what` is empty); `what` names it in errors. ValueError: bad UTF-8, U+0000, over 65,535 bytes (1.5.4), an empty
+    topic or a wildcard in it (4.7). TypeError. 0 B for bytes and bytearray, which are returned as they are."""
+    if not what:
+        what = "topic"
+        t = 8
     if type(s) is str:
         s = s.encode()
     elif type(s) is not bytes and type(s) is not bytearray:
         s = bytes(memoryview(s))
-    if len(s) > 65535 or t < 4 and (b"\0" in s or s and max(s) > 127 and not utf8(s, 0, len(s))):  # `in` and max: loops in C
+    if len(s) > 65535 or t != 4 and (b"\0" in s or s and max(s) > 127 and not utf8(s, 0, len(s))):  # `in` and max: loops in C
         raise ValueError(what + ": bad UTF-8, U+0000 or over 65535 bytes")
-    return s
-
-
-def check_topic(s, what="topic"):
-    """`s` as the bytes of a topic name to publish to: as check_str, and ValueError when empty or with a wildcard (4.7)."""
-    s = check_str(s, what)
-    if not s or b"+" in s or b"#" in s:
+    if t == 8 and (not s or b"+" in s or b"#" in s):
         raise ValueError(what + ": empty, or with + or #")
     return s
+
+
+check_topic = check_str  # check_topic(s): without a name for errors it is a topic
