@@ -1,7 +1,8 @@
 """Stores: keep the session image where it survives a reset, deep sleep or power loss.
 
-What belongs here: two slots, sequence number, checksum; a file, the RTC memory and the NVS of an ESP32. What does not: what the
-image means (core.py). Imports binascii, struct; lazily machine, esp32, os. Any object with the same `load` and `save` is a store.
+What belongs here: two slots, sequence number, checksum; the file. What does not: what the image means (core.py); RTCStore and
+NVSStore of the ESP32 (store_esp32.py, loaded when one is asked for here). Imports binascii, struct; lazily os. Any object with the
+same `load` and `save` is a store.
 
 A slot:   'S'   layout (1)   sequence (2)   length (2)   crc32 (4)   image
           The crc32 starts from sequence and length, so it covers them too. The sequence (14 bits) counts saves; its lowest bit is
@@ -19,8 +20,6 @@ from micropython import const
 
 _H = const(10)  # bytes before the image
 _SEQ = const(0x3FFF)
-_RTC = const(2048)  # bytes of RTC memory
-_MISSING = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND
 
 
 class Store:
@@ -133,76 +132,9 @@ class FileStore(Store):
         self._f.close()
 
 
-class RTCStore(Store):
-    """Session image in the RTC memory of an ESP32: survives reset and deep sleep, not power loss; costs no flash.
+def __getattr__(name):
+    if name not in ("RTCStore", "NVSStore"):
+        raise AttributeError(name)
+    from . import store_esp32
 
-    Two slots while they fit (inflight up to 1013), else one: then a reset within the microseconds of a save leaves neither, which
-    load() notices. Keeps a buffer of both slots in RAM.
-    """
-
-    where = "RTC memory"
-
-    def __init__(self):
-        from machine import RTC
-
-        self._m = RTC()
-
-    def _read(self, k):
-        b = (self._m).memory()
-        n = len(b)
-        if k == 0 and n:
-            self._slots = 1 if b[n - 1] == 1 else 2  # the last byte: how many slots
-        n = (n - 1) // self._slots
-        return b[k * n : k * n + n]
-
-    def _room(self, n):
-        self._slots = 2 if 2 * n < _RTC else 1
-        if n >= _RTC:
-            raise ValueError("RTCStore: %d bytes, the RTC memory has %d" % (n + 1, _RTC))
-        self._b = bytearray(self._slots * n + 1)
-        b = (self._m).memory()
-        if len(b) == len(self._b) and b[-1] == self._slots:
-            self._b[:] = b
-        self._b[-1] = self._slots
-
-    def _write(self, k, image):
-        b = self._b
-        k *= (len(b) - 1) // self._slots
-        b[k : k + _H] = self._h
-        k += _H
-        b[k : k + len(image)] = image
-        (self._m).memory(b)
-
-
-class NVSStore(Store):
-    """Session image in the NVS of an ESP32, two blobs in the namespace `name` (at most 15 characters). Survives power loss.
-
-    NVS spreads the writes over its pages (24 KB by default: an image of 1 KB comes to the same page every 20 saves or so). Keeps
-    a buffer of one slot in RAM.
-    """
-
-    def __init__(self, name="umqtt5"):
-        from esp32 import NVS
-
-        self.where = "NVS " + name
-        self._m = NVS(name)
-
-    def _read(self, k):
-        b = bytearray(4096)
-        try:
-            n = (self._m).get_blob("ab"[k], b)
-        except OSError as e:
-            if e.args[0] == _MISSING:
-                return b""
-            return b"?"
-        return bytes(memoryview(b)[:n])
-
-    def _room(self, n):
-        self._b = bytearray(n)
-
-    def _write(self, k, image):
-        b = self._b
-        b[0:_H] = self._h
-        b[_H:] = image
-        (self._m).set_blob("b" if k else "a", b)
-        (self._m).commit()
+    return getattr(store_esp32, name)
