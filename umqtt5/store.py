@@ -1,7 +1,7 @@
 """Stores: keep the session image where it survives a reset, deep sleep or power loss.
 
 What belongs here: two slots, sequence number, checksum; the file. What does not: what the image means (core.py); RTCStore and
-NVSStore of the ESP32 (store_esp32.py, loaded when one is asked for here). Imports binascii, struct; lazily os. Any object with the
+NVSStore of the ESP32 (store_esp32.py, loaded when asked for here). Imports binascii, struct; lazily os. Any object with the
 same `load` and `save` is a store.
 
 A slot:   'S'   layout (1)   sequence (2)   length (2)   crc32 (4)   image
