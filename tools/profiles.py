@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Which files of umqtt5/ belong to which profile: the one place that says it.
+
+    python3 tools/profiles.py            prints the lists
+    python3 tools/profiles.py --write    writes package.json, package-telemetry.json and package-typical.json (for mip)
+
+tools/deploy.py copies by these lists, manifest.py freezes by the package files written here, tests/boards/test_profiles.py
+compares them all, and the version in them with umqtt5/__init__.py.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "umqtt5"
+
+# What a node that measures and sends needs, QoS 0 and 1.
+TELEMETRY = ["__init__", "core", "client", "setup", "wire", "props", "reasons", "link", "store", "publication"]
+# And what one needs that listens too, sends QoS 2, or uses topic aliases.
+TYPICAL = TELEMETRY + ["subs", "topics", "qos2", "alias"]
+
+
+def modules(profile):
+    """Names of the modules of a profile, without .py: those that exist of its list; all of them for "everything"."""
+    there = sorted(p.stem for p in (ROOT / NAME).glob("*.py"))
+    if profile == "everything":
+        return there
+    wanted = {"telemetry": TELEMETRY, "typical": TYPICAL}[profile]
+    return [m for m in there if m in wanted]
+
+
+def version():
+    """The version, from umqtt5/__init__.py."""
+    text = (ROOT / NAME / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "([^"]+)"', text, re.M)
+    if not found:
+        raise SystemExit("umqtt5/__init__.py has no line __version__ = \"...\"")
+    return found.group(1)
+
+
+def package_file(profile):
+    """Path of the package file of a profile."""
+    return ROOT / ("package.json" if profile == "everything" else "package-%s.json" % profile)
+
+
+def package_text(profile):
+    """Content of that file: what `mpremote mip install` copies."""
+    files = ["%s/%s.py" % (NAME, m) for m in modules(profile)]
+    return json.dumps({"urls": [[f, f] for f in files], "deps": [], "version": version()}, indent=2) + "\n"
+
+
+PROFILES = ("telemetry", "typical", "everything")
+
+if __name__ == "__main__":
+    for p in PROFILES:
+        if "--write" in sys.argv:
+            package_file(p).write_text(package_text(p))
+        print("%-11s %s" % (p, " ".join(modules(p))))
