@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from support import auth_plugin, harness
 
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from support import brokers, pki
 
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from support.packets import CONNECT, DISCONNECT, PUBLISH, SUBSCRIBE, connack, publish
 from support.server import TcpServer
 from support.wslayer import WebSocketLayer, frame
@@ -145,7 +146,9 @@ def test_clean_end_says_1000(agent, peer, layer):
 
 
 REFUSALS = {
-    "no subprotocol": lambda r, k: b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n" % k,
+    "no subprotocol": lambda r, k: (
+        b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n" % k
+    ),
     "another subprotocol": lambda r, k: (
         b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
         b"Sec-WebSocket-Protocol: mqttv3.1\r\n\r\n" % k
@@ -191,9 +194,7 @@ def test_answer_and_first_frames_in_one_segment(agent, peer, layer):
     peer.answers[CONNECT] = None
     layer.answer = lambda r, k: (
         b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
-        b"Sec-WebSocket-Protocol: mqtt\r\n\r\n" % k
-        + frame(b"early", op=9)
-        + frame(connack(0)[:2])
+        b"Sec-WebSocket-Protocol: mqtt\r\n\r\n" % k + frame(b"early", op=9) + frame(connack(0)[:2])
     )
     agent.send("connect", 1, port=peer.port, ws="/mqtt")
     peer.expect(CONNECT)
