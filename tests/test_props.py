@@ -188,6 +188,7 @@ def test_user_properties_keep_their_order_and_may_repeat():
     eq(props.decode(props.encode(3, user_property=("k", b"v"))), [("user_property", ("k", "v"))])
     eq(props.decode(props.encode(3, user_property=["k", "v"])), [("user_property", ("k", "v"))])
     eq(props.decode(props.encode(3, user_property=[["k", "v"], ["l", "w"]]))[1], ("user_property", ("l", "w")))
+    eq(props.encode(3, user_property={"k": "v"}), props.encode(3, user_property=("k", "v")))
     eq(props.encode(3, user_property=[]), b"\0")
     mixed = [("user_property", ("1", "1")), ("content_type", "t"), ("user_property", ("2", "2"))]
     eq(props.decode(props.encode(3, mixed)), mixed)
@@ -198,7 +199,8 @@ def test_user_properties_are_checked():
         _refused("user_property", value)
     for value in rows((("a", "\0"), ("\0", "a"), (b"\xff", "a"), ("a", "x" * 65536))):
         _refused("user_property", value)
-    for value in rows((5, None, [5], ("a", 5))):
+    _refused("user_property", [{"a": "b"}])
+    for value in rows((5, None, [5], ("a", 5), {"a": 5}, {5: "a"})):
         raises(TypeError, props.encode, 3, [("user_property", value)])
 
 
@@ -212,6 +214,8 @@ def test_other_names_are_refused():
     for name in rows(NOT_NAMES):
         assert name in str(raises(ValueError, props.encode, None, [(name, 1)]))
         raises(ValueError, props.get, b"\0", 0, name)
+    for name in rows((5, None, b"content_type", ("a",))):
+        raises(TypeError, props.encode, None, [(name, 1)])
 
 
 def test_nothing():

@@ -48,7 +48,7 @@ _NAMES = const(
 
 def _find(name):
     # offset in _NAMES of the identifier
-    s = b"\nuser_property" if name == "user_properties" else b"\n" + name.encode()
+    s = b"\nuser_property" if name == "user_properties" else b"\n" + bytes(name, "utf8")
     for e in (b"\t", b"_interval\t", b"entifier\t"):
         i = _NAMES.find(s + e)
         if i >= 0:
@@ -69,6 +69,7 @@ def _put(out, pid, v, name):
     # appends one value
     t = wire.TABLE[pid] & 7
     if t == 6:
+        v = list(v)
         if len(v) != 2:
             raise ValueError(name + ": not a pair of strings")
         _put(out, 3, v[0], name)
@@ -89,7 +90,7 @@ def encode(packet=3, pairs=None, **kw):
     """Property block of `pairs` (a dictionary or a list of (name, value), order kept) and then of the keywords.
 
     `packet`: the packet type that a client will send it in (0 for the Will); None: values are checked, but neither
-    whether the packet may carry them nor repeats. user_property is a pair or a list of pairs.
+    whether the packet may carry them nor repeats. user_property is a pair, a list of pairs or a dictionary.
     Raises ValueError (name and value, range or packet) or TypeError. Allocates the block and some garbage.
     """
     out = bytearray()
@@ -102,6 +103,8 @@ def encode(packet=3, pairs=None, **kw):
             if not k or _NAMES[i + 1] & k != k or pid != 38 and seen >> pid & 1:
                 raise ValueError("%s: not in packet type %d, or given twice" % (name, packet))
             seen |= 1 << pid
+        if pid == 38:
+            v = list(v.items() if isinstance(v, dict) else v)
         if pid != 38 or v and isinstance(v[0], (str, bytes)):
             v = (v,)
         for e in v:
