@@ -30,6 +30,7 @@ def connected(answers=None, props=(), present=0, clean_start=True, network=None,
 def again(c, peer, present=1, clean_start=False):
     """Connect once more; the CONNECT packet."""
     peer.session_present = present
+    peer.seen = len(peer.packets)
     c.connect(clean_start)
     return peer.expect(P.CONNECT)
 
