@@ -31,7 +31,7 @@ class Out:
         if k > self._n or type(t) is not bytes or not _put(s, t, props, k):
             return False
         self._new = t
-        s._qmax = 0
+        s._qmax = s._last = 0
         return True
 
     def sent(self, s):
@@ -47,7 +47,7 @@ def _put(s, t, props, k):
     # overwritten by the alias.
     n = 3
     if props:
-        n += _vbi(props, 0, _len(props))
+        n += _vbi(props, 0, 4)
         if n > 127 and n < 131 or n > 16383:
             return False  # its length takes a byte more now
     h = 7 + _len(t)

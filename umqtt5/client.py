@@ -34,7 +34,7 @@ class MQTTClient(Session):
 
         setup.construct(self, client_id, server, port, user, password, keepalive, ssl, **options)
 
-    def __getattr__(self, name):
+    def _lazy(self, name):
         m = _LAZY.get(name)
         if m is None:
             raise AttributeError(name)

@@ -33,6 +33,8 @@ _FRAG = const(64)  # bytes read at a time into a packet that came in pieces; spa
 _QUEUED = const(0x10)
 _BIG = const(0x0FFFFFFF)
 
+_isinstance = isinstance
+_BYTES = (bytes, bytearray, memoryview)
 _len = len  # an alias saves the failed look-up in the module's own table: 64 against 200-600 instructions a use
 _ticks = time.ticks_ms
 _diff = time.ticks_diff
@@ -143,18 +145,103 @@ def disconnect_in(s, first, i, end):
     raise Refused("DISCONNECT", code, 14, props)
 
 
+def _prepare(s, topic, props):
+    # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
+    if s._wn and s._wb is s._tx:  # the last packet stands there half written
+        s.drain()
+    s._topic = None
+    t = topic
+    if type(topic) is not bytes or topic not in s._seen:
+        t = _new_topic(s, topic)
+    s._tb = t
+    if props or s._pb:
+        _prepare_props(s, props)
+    if props or s._alias or _len(t) + 8 > _len(s._tx):
+        if not (s._alias and s._alias.header(s, t, props)):
+            _head(s, t, props)
+    else:
+        tx = s._tx
+        h = _len(t)
+        tx[5] = h >> 8
+        tx[6] = h & 255
+        h += 7
+        tx[7:h] = t
+        tx[h] = 0
+        s._th = h + 1
+    s._topic = topic
+    # only what cannot change may be known again by identity: a caller may reuse one bytearray for all topics
+    s._tprops = props if type(topic) is bytes or type(topic) is str else s
+
+
+def _head(s, t, props):
+    # Topic and properties into tx without an alias; where they do not fit, QoS 0 says so and QoS 1 and 2 go through the image.
+    tx = s._tx
+    n = _len(t)
+    h = 7 + n
+    k = h + (_len(props) or 1)
+    s._th = k
+    if k <= _len(tx):
+        tx[5] = n >> 8
+        tx[6] = n & 255
+        tx[7:h] = t
+        if props:
+            tx[h:k] = props
+        else:
+            tx[h] = 0
+
+
+def _encoded(msg):
+    if type(msg) is str:
+        return msg.encode()
+    raise TypeError("payload: give bytes, bytearray, memoryview or str")
+
+
+def _new_topic(s, topic):
+    # Not among the last eight topics: look at each byte, remember it. (The look costs more than all the rest of a publish.)
+    t = s._check(topic)
+    if type(t) is bytes:
+        k = s._seen
+        k[k[8]] = t
+        k[8] = k[8] + 1 & 7
+    return t
+
+
+def _prepare_props(s, props):
+    s._texp = False
+    s._pb = props or b""
+    if props:
+        if type(props) is not bytes:
+            raise TypeError("props: give bytes made by props.encode()")
+        if props is not s._okprops:
+            from . import props as p
+
+            p.block(props, 3)
+            s._okprops = props
+        s._texp = s._find(props, 0, 2) >= 0
+        if s._find(props, 0, 0x23) >= 0:
+            from . import alias
+
+            s._pb = alias.given(s, props)
+
+
 class Session:
     """State of one session; faces subclass it and add only how to wait. Made by setup.construct()."""
 
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
-    _cb = _will = _sock = _err = userdata = _refused = _need_clean = None
+    _cb = _will = _sock = _err = _refused = _okprops = _alias = None
     _state = 0  # 0 closed, 1 waiting for CONNACK, 2 connected
     _qmax = _wn = sent = received = _busy = _left = _rel = _flight = dropped = 0
-    session_present = False
-    connack = b""
     _acks = ()
+    _o = {}
     _msg = _rpc = on_auth = _qos2_in = _pubslow = None
     _again = False
+
+    def __getattr__(self, name):
+        # What is not in the instance: options (setup.construct), and methods whose module is loaded on first use.
+        v = self._o.get(name, self)
+        if v is self:
+            v = self._lazy(name)
+        return v
 
     # ---------------------------------------------------------------- packets out
 
@@ -166,64 +253,27 @@ class Session:
         OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
         if topic is not self._topic or props is not self._tprops:
-            self._prepare(topic, props)
-        if type(msg) is str:
-            msg = msg.encode()
+            _prepare(self, topic, props)
+        if not _isinstance(msg, _BYTES):
+            msg = _encoded(msg)
         if qos:
             return self._enqueue(msg, qos, retain)
         topic = self._tx
         props = self._th
         qos = props + _len(msg)
-        # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, Remaining Length below 128
-        if qos > self._qmax or retain and not self._caps & 4:
-            return self._publish_slow(msg, retain)
-        topic[3] = 49 if retain else 48
-        topic[4] = qos - 5
+        if qos != self._last or retain:  # another length than last time, or something is in the way
+            # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, Remaining Length below 128
+            if qos > self._qmax or retain and not self._caps & 4:
+                return self._publish_slow(msg, retain)
+            topic[3] = 49 if retain else 48
+            topic[4] = qos - 5
+            self._last = 0 if retain else qos
         topic[props:qos] = msg
         qos -= 3
-        return self._write(topic, 3, qos)
-
-    def _prepare(self, topic, props):
-        # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
-        self._topic = None
-        t = self._check(topic)
-        self._texp = False
-        if props:
-            if type(props) is not bytes:
-                raise TypeError("props: give bytes made by props.encode()")
-            if props is not self._okprops:
-                from . import props as p
-
-                p.block(props, 3)
-                self._okprops = props
-            self._texp = self._find(props, 0, 2) >= 0
-        self._tb = t
-        self._pb = props or b""
-        if props and self._find(props, 0, 0x23) >= 0:
-            from . import alias
-
-            self._pb = alias.given(self, props)
-        if not (self._alias and self._alias.header(self, t, props)):
-            self._head(t, props)
-        self._topic = topic
-        # only what cannot change may be known again by identity: a caller may reuse one bytearray for all topics
-        self._tprops = props if type(topic) is bytes or type(topic) is str else self
-
-    def _head(self, t, props):
-        tx = self._tx
-        n = _len(t)
-        h = 7 + n
-        k = h + (_len(props) or 1)
-        self._th = k
-        if k > _len(tx):  # QoS 1 and 2 go through the image; QoS 0 says ResourceError in _publish_slow
-            return
-        tx[5] = n >> 8
-        tx[6] = n & 255
-        tx[7:h] = t
-        if props:
-            tx[h:k] = props
-        else:
-            tx[h] = 0
+        props = (self._sw)(topic, 3, qos)  # _write() inline: a call is 700 to 1,000 instructions
+        if props != qos:
+            self._part(qos, props or 0)
+        return self._zero  # 0; the asyncio face puts an awaitable here
 
     def _publish_slow(self, msg, retain):
         if self._pubslow is None:  # an import statement allocates each time
@@ -237,21 +287,25 @@ class Session:
         # No try here: with one, four arguments make a frame of more than 11 words. OSError goes to publish()'s caller or to work().
         k = (self._sw)(buf, off, n)
         if k != n:
-            self._rest(buf, off, n, k or 0)
+            k = k or 0
+            self._rest(buf, off, n - k, k)
         self.sent += 1
-        return 0
+        return self._zero
+
+    def _part(self, n, k):
+        self._rest(self._tx, 3, n - k, k)
 
     def _rest(self, buf, off, n, k):
         self._wb = buf
         self._wo = off + k
-        self._wn = n - k
+        self._wn = n
         self._wt = _ticks()
-        self._qmax = 0  # sends publish() through _publish_slow, which waits
+        self._qmax = self._last = 0  # sends publish() through _publish_slow, which waits
 
     def _dead(self):
         # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or reports this.
         self._err = True
-        self._qmax = self._wn = 0
+        self._qmax = self._last = self._wn = 0
         self._sw = _discard
 
     def flush(self):
@@ -321,7 +375,7 @@ class Session:
         """Close the socket and forget the connection; by: 0 network, 1 server's DISCONNECT, 2 ours. Calls on_disconnect once."""
         s = self._sock
         up = self._state == 2
-        self._state = self._qmax = self._wn = self._owed = self._left = 0
+        self._state = self._qmax = self._last = self._wn = self._owed = self._left = 0
         self._sock = self._wb = self._wx = self._pr = self._pw = self._err = self._topic = self._alias = None
         self._sw = self._sr = _closed
         self._acks = ()
@@ -332,7 +386,8 @@ class Session:
             except OSError:
                 pass
         if up:
-            self._down_at = _ticks()
+            self._o["_down_at"] = _ticks()
+            self._o["_gone"] = code if by == 1 else 0
             if self.on_disconnect:
                 from .reasons import ReasonCode
 
@@ -356,18 +411,35 @@ class Session:
         if self._pb:
             m[_len(m) - 1 :] = self._pb
         m.extend(msg)
-        if self._save:
-            self.store.save(m)
-        n = m[2] << 8 | m[3]
-        if self._state == 2 and not self._wn:
-            self._start()
-        return n
+        self._go()
+        return m[2] << 8 | m[3]
 
-    def _start(self):
+    def _go(self):
+        # A record was appended: send it, if its turn has come, or at least save it.
         try:
-            self.pump()
+            if self._state == 2 and not self._wn:
+                self.pump()
+            if self._save:
+                self._save_rest(self.image)
         except OSError:  # the message is stored: work() reports the loss
             self._dead()
+        except ResourceError:  # the store cannot take it, nothing was sent: take it back
+            from . import publication
+
+            publication.take_back(self)
+            raise
+
+    def _save_rest(self, m):
+        if m[4] << 8 | m[5] != _len(m):  # pump() has saved what it sent
+            self.persist(m[4] << 8 | m[5])
+
+    def persist(self, unsent):
+        """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
+        try:
+            self.store.save(self.image)
+        except OSError as e:
+            self._mark(unsent)
+            raise ResourceError("the store cannot save the session: %s" % e) from None
 
     def _record(self, n, flags):
         # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
@@ -468,7 +540,13 @@ class Session:
             m[4] = n >> 8
             m[5] = n & 255
         if self._save:
-            self.store.save(m)
+            self._saved()
+
+    def _saved(self):
+        try:
+            self.store.save(self.image)
+        except OSError:
+            pass  # what is stored holds more than there is: at worst a repetition after a reset
 
     def pump(self):
         """Send records from the first unsent one on, as far as the server's Receive Maximum and the socket allow. 0 B. Spec 4.9."""
@@ -484,8 +562,10 @@ class Session:
                     break
                 if k & _QUEUED and not self._fresh(i):
                     continue  # expired and gone: the next record is at i now
-                self._flight += 1
                 self._mark(i + 5 + n + (k >> 2 & 4))
+                if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
+                    self.persist(i)
+                self._flight += 1
                 self._write(m, i + 5 + (k >> 2 & 4), n)
             elif k & 7 == 5:
                 self._queued0(i)
@@ -559,7 +639,10 @@ class Session:
         if self._sock is None:
             raise OSError(107, "not connected")
         try:
-            r = self._round()
+            if self._wn and not self.flush():
+                r = False
+            else:
+                r = self._i != self._e and _parse(self) or _read(self) and (_parse(self) or True)
         except OSError:
             if self._busy or self._err or self._state != 2:
                 if not self._busy:
@@ -573,84 +656,6 @@ class Session:
             raise
         if _diff(_ticks(), self._due) >= 0:
             self._alive(_ticks())
-        return r
-
-    def _round(self):
-        if self._wn and not self.flush():
-            return False
-        if self._parse():
-            return True
-        if not self._read():
-            return False
-        self._parse()
-        return True
-
-    def _read(self):
-        # One read. In bulk when rx is empty; else, as readinto takes no offset, a fragment that is stored behind the packet it
-        # belongs to. The packet moves to the front only when it would not fit. Measured against header-then-body reads: see design.
-        b = self._rx
-        e = self._e
-        if self._i == e:
-            if _len(b) < self._rl >> 1:
-                while _len(b) < self._rl:
-                    b.extend(self._frag)
-            k = (self._sr)(b)
-            if k:
-                self._i = 0
-                self._e = k
-                return True
-        else:
-            if e + _FRAG > _len(b) and self._i:
-                b[0 : self._i] = b""
-                e -= self._i
-                self._i = 0
-            k = (self._sr)(self._frag)
-            if k:
-                b[e : e + _FRAG] = self._frag
-                self._e = e + k
-                return True
-            self._e = e
-        if k is None and not self._err:
-            return False
-        self._err = True
-        raise OSError(104, "connection closed by the server" if k == 0 else "connection lost")
-
-    def _parse(self):
-        # Handle the packets that are whole in rx. True when there was one.
-        b = self._rx
-        r = False
-        while not self._wn:
-            i = self._i
-            if self._left:
-                if i == self._e:
-                    break
-                self._chunk(self, i)
-                r = True
-                continue
-            if self._e - i < 2:
-                break
-            s = i + 2
-            n = b[i + 1]
-            if n > self._rq:  # two bytes and more, or above our Maximum Packet Size
-                s = self._long(i)
-                if not s:
-                    break
-                n = self._n
-                if n - i > self._rl:
-                    if self._too_large(i, s, n):
-                        r = True
-                        continue
-                    break
-            else:
-                n += s
-            if n > self._e:
-                break
-            self._i = n
-            self.received += 1
-            self._h[b[i] >> 4](self, b[i], s, n)
-            r = True
-            if self._sock is None:  # a handler closed the connection
-                break
         return r
 
     def _long(self, i):
@@ -716,6 +721,75 @@ class Session:
                 return
         self.close(0)
         raise OSError(110, "no CONNACK in time" if not self._pong and not self._wn else "no answer from the server in time")
+
+
+def _read(s):
+    # One read. In bulk when rx is empty; else, as readinto takes no offset, a fragment that is stored behind the packet it
+    # belongs to. The packet moves to the front only when it would not fit. Measured against header-then-body reads: see design.
+    b = s._rx
+    e = s._e
+    if s._i == e:
+        if _len(b) < s._rl >> 1:
+            while _len(b) < s._rl:
+                b.extend(s._frag)
+        k = (s._sr)(b)
+        if k:
+            s._i = 0
+            s._e = k
+            return True
+    else:
+        if e + _FRAG > _len(b) and s._i:
+            b[0 : s._i] = b""
+            e -= s._i
+            s._i = 0
+        k = (s._sr)(s._frag)
+        if k:
+            b[e : e + _FRAG] = s._frag
+            s._e = e + k
+            return True
+        s._e = e
+    if k is None and not s._err:
+        return False
+    s._err = True
+    raise OSError(104, "connection closed by the server" if k == 0 else "connection lost")
+
+def _parse(s):
+    # Handle the packets that are whole in rx. True when there was one.
+    b = s._rx
+    r = False
+    while not s._wn:
+        i = s._i
+        if s._left:
+            if i == s._e:
+                break
+            s._chunk(s, i)
+            r = True
+            continue
+        if s._e - i < 2:
+            break
+        j = i + 2
+        n = b[i + 1]
+        if n > s._rq:  # two bytes and more, or above our Maximum Packet Size
+            j = s._long(i)
+            if not j:
+                break
+            n = s._n
+            if n - i > s._rl:
+                if s._too_large(i, j, n):
+                    r = True
+                    continue
+                break
+        else:
+            n += j
+        if n > s._e:
+            break
+        s._i = n
+        s.received += 1
+        s._h[b[i] >> 4](s, b[i], j, n)
+        r = True
+        if s._sock is None:  # a handler closed the connection
+            break
+    return r
 
 
 _ZEROS = bytes(15)

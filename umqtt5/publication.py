@@ -6,7 +6,7 @@ packet of 128 bytes and more, a full image, limits of the server, expiry in the 
 import time
 
 from . import wire
-from .core import ResourceError
+from .core import ResourceError, _prepare
 
 _BIG = 0x0FFFFFFF
 _len = len
@@ -55,51 +55,74 @@ class Publication:
             i += 1
         b[i] = n
 
-    def _slow(self, n):
-        # First send of a connection, QoS 1 and 2, no connection, a half-written packet.
+    def _part(self, k):
+        self._s._rest(self._b, self._o, self._n - k, k)
+
+    def _slow(self, payload, n):
+        # First send of a connection, QoS 1 and 2, no connection, a half-written packet. payload None: it is in `buf`.
         s = self._s
         retain, qos, props = self._args
+        if n > self.size or n < 0:
+            raise ValueError("payload of %d bytes: this publication holds %d" % (n, self.size))
         if qos or s._state != 2:
-            return s.publish(self._t, self.buf if n == self.size else self.buf[:n], retain, qos, props)
+            if payload is None:
+                payload = self.buf if n == self.size else self.buf[:n]
+            return s.publish(self._t, payload, retain, qos, props)
+        if s._err:
+            s.close(0)
+            raise OSError(104, "connection lost")
         if s._wn:
             s.drain()
+        if n != self._l:
+            self._encode(n)
+        if payload is not None:
+            self.buf[:n] = payload
         check_size(s, self._n, retain)
         if self._h + self.size <= s._smax:  # any payload fits: no check on this connection again
             self._ok = s._sock
         return s._write(self._b, self._o, self._n)
 
     def send(self, payload):
-        """Send exactly `size` bytes. 0 B at QoS 0; 16 at QoS 1 and 2. Returns and raises as publish()."""
-        if len(payload) != self._l:
-            if len(payload) != self.size:
-                raise ValueError("payload of %d bytes: send() takes exactly %d" % (len(payload), self.size))
+        """Send exactly `size` bytes. 0 B. Returns and raises as publish()."""
+        if _len(payload) != self.size:
+            raise ValueError("payload of %d bytes: send() takes exactly %d" % (_len(payload), self.size))
+        s = self._s
+        if s._sock is not self._ok or not s._qmax:
+            return self._slow(payload, self.size)
+        if self._l != self.size:
             self._encode(self.size)
         self.buf[:] = payload
-        s = self._s
-        if s._sock is not self._ok or not s._qmax:
-            return self._slow(self.size)
-        return s._write(self._b, self._o, self._n)
+        payload = (s._sw)(self._b, self._o, self._n)
+        if payload != self._n:
+            self._part(payload or 0)
+        return s._zero
 
     def send_any(self, payload):
-        """Send a payload of at most `size` bytes."""
-        n = len(payload)
-        if n != self._l:
-            self._encode(n)
-        s = self._h
-        self._b[s : s + n] = payload
+        """Send a payload of at most `size` bytes. 0 B."""
+        n = _len(payload)
         s = self._s
         if s._sock is not self._ok or not s._qmax:
-            return self._slow(n)
-        return s._write(self._b, self._o, self._n)
+            return self._slow(payload, n)
+        if n != self._l:
+            self._encode(n)
+        n += self._h
+        self._b[self._h : n] = payload
+        n = (s._sw)(self._b, self._o, self._n)
+        if n != self._n:
+            self._part(n or 0)
+        return s._zero
 
     def send_in_place(self, n):
-        """Send the first `n` bytes of `buf`, where the caller has put them."""
-        if n != self._l:
-            self._encode(n)
+        """Send the first `n` bytes of `buf`, where the caller has put them (not while client.wants_write()). 0 B."""
         s = self._s
         if s._sock is not self._ok or not s._qmax:
-            return self._slow(n)
-        return s._write(self._b, self._o, self._n)
+            return self._slow(None, n)
+        if n != self._l:
+            self._encode(n)
+        n = (s._sw)(self._b, self._o, self._n)
+        if n != self._n:
+            self._part(n or 0)
+        return s._zero
 
 
 def publication(s, topic, size, retain=False, qos=0, props=b""):
@@ -148,6 +171,7 @@ def _fixed(s, n, retain):
     i = 5 - wire.vbi_size(n)
     check_size(s, n + 6 - i, retain)
     k = i - 1
+    s._last = 0
     s._tx[k] = 0x31 if retain else 0x30
     while n > 127:
         s._tx[i] = n & 127 | 128
@@ -176,8 +200,7 @@ def _queue0(s, msg, retain):
     m.extend(s._tb)
     m.extend(s._pb or b"\0")
     m.extend(msg)
-    if s._save:
-        s.store.save(m)
+    s._go()
     return 0
 
 
@@ -228,6 +251,16 @@ def room(s, n):
         if s._options[1] == "newest":
             return True
     return False
+
+
+def take_back(s):
+    """Remove the record that was appended last, and was not sent."""
+    m = s.image
+    i = k = 10
+    while i < len(m):
+        k = i
+        i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+    m[k:] = b""
 
 
 def free_id(s, n):
@@ -323,7 +356,7 @@ def check_disconnect(s, reason, block):
         if k is not None:
             if k and not s.session_expiry:
                 raise ValueError("session_expiry_interval: CONNECT said 0, it cannot become %d now" % k)
-            s._expiry = k
+            s._o["_expiry"] = k
         block = fit(s, block, 2, 14)
     return block
 
@@ -351,7 +384,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
         while s._flight >= s._rmax or s.image[4] << 8 | s.image[5] != len(s.image):
             s.poll(1000)
     s.drain()
-    s._prepare(topic, props)
+    _prepare(s, topic, props)
     tx = s._tx
     if qos and (qos > s._caps & 3 or not 0 < qos < 3):
         qos = limits(s, qos, retain)

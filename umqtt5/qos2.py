@@ -71,7 +71,7 @@ def _received(s, k):
     m[k + 3] = m[k + 4] = 0
     s._rel += 1
     if s._save:
-        s.store.save(m)
+        s.persist(m[4] << 8 | m[5])
     if not s._wn:
         send_rels(s)
 
@@ -146,7 +146,7 @@ def remember(s, pid):
     if whole:
         s._mark(n + 5)
     if s._save:
-        s.store.save(m)
+        s.persist(m[4] << 8 | m[5])  # before the PUBREC: otherwise a reset would deliver it twice
 
 
 def check_window(s):

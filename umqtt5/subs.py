@@ -137,10 +137,10 @@ class Message:
 
 def register(s):
     """Put this module's handlers into the session."""
-    h = s._live
-    h[3] = publish_in
-    h[9] = h[11] = suback
     if s._msg is None:
+        h = s._live
+        h[3] = publish_in
+        h[9] = h[11] = suback
         s._msg = Message(s)
         s._known = b""
         s._routes = []
@@ -150,7 +150,7 @@ def publish_in(s, first, i, end):
     """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0, 1 and 2, with what the handler asks for free of charge."""
     b = s._rx
     m = s._msg
-    if end - i < 3 or first & 6 == 6 or first & 14 == 8:
+    if end - i < 3 or first & 14 and (first & 6 == 6 or first & 14 == 8):
         s.violation(0x81)
     n = b[i] << 8 | b[i + 1]
     i += 2
@@ -166,8 +166,20 @@ def publish_in(s, first, i, end):
     i += n
     if first & 6:
         return _acked_in(s, i, end)
-    m._d = _begin(s, i, end)
     m._e = end
+    if b[i] or not n:
+        m._d = _begin(s, i, end)
+    else:
+        m._p = 0
+        m._d = i + 1
+        if s.on_message and not s._routes:  # deliver() inline, for the commonest case
+            s._busy = 1
+            s.on_message(m)
+            s._busy = 0
+            m._e = -1
+            if m._v:
+                m._end()
+            return
     deliver(s, m)
 
 
@@ -331,9 +343,10 @@ def suback(s, first, i, end):
             s.violation(0x81)
     if not pid:
         s.violation(0x82)
-    w = s._acks.pop(pid, None) if s._acks else None
+    w = s._acks.get(pid) if s._acks else None
     if w is None or w[0] != packet:
         return
+    del s._acks[pid]
     if len(w[1]) != end - k:
         s.violation(0x82, "not one reason code for each filter")
     w[2] = bytes(b[k:end])
@@ -523,13 +536,18 @@ def unsubscribe(s, topic, props=b"", timeout=None):
     return _wait(s, unsubscribe_start(s, [topic] if isinstance(topic, (str, bytes)) else topic, props), timeout, "UNSUBACK")
 
 
-def again(s):
-    """Send all remembered subscriptions again, one SUBSCRIBE each: for a server that has no session any more (link.py)."""
-    for k in range(len(s._routes)):
-        f, options, to = s._routes[k]
+def again(s, k=0):
+    """Send the SUBSCRIBE of the remembered subscription at index `k` or after it: for a server that has no session any more (link.py).
+
+    Returns the index to go on with, or None after the last. Nothing may be half written.
+    """
+    while k < len(s._routes):
+        f, options, to = r = s._routes[k]
+        k += 1
         if f:
             p = b"\0"
             if to and s._caps & 16:
-                k += 1
                 p = bytes((2, 11, k)) if k < 128 else bytes((3, 11, k & 127 | 128, k >> 7))
-            send(s, 0x82, p + bytes((len(f) >> 8, len(f) & 255)) + f + bytes((options,)), [None])
+            send(s, 0x82, p + bytes((len(f) >> 8, len(f) & 255)) + f + bytes((options,)), [r])
+            return k
+    return None
