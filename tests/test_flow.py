@@ -60,7 +60,7 @@ def test_what_returns_quota():
 
 def test_acknowledgements_for_nothing_return_no_quota():
     c, peer = window(1)
-    for i in range(4):
+    for _ in range(4):
         c.publish("t", b"", False, 1)
     peer.send(P.puback(9), P.pubcomp(9), P.pubrec(9, 0x80), P.puback(2), P.puback(3), P.pubcomp(1), P.puback(1), P.puback(1))
     settle(c)

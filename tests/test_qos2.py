@@ -379,7 +379,7 @@ def test_byte_by_byte():
     peer.link.gaps = True
     got = heard(c)
     told = acks(c)
-    for i in range(3):
+    for _ in range(3):
         c.publish("t", b"out", False, 2)
         peer.send(P.publish("t", b"in", 2, 9))
         for _ in range(300):
