@@ -50,14 +50,18 @@ class MQTTClient(Session):
         while self._state == 1:
             self.poll(1000)
         if self.lean:
-            import sys
-
-            import umqtt5
-
-            sys.modules.pop("umqtt5.setup", None)
-            if hasattr(umqtt5, "setup"):
-                del umqtt5.setup
+            self._unload()
         return self.session_present
+
+    def _unload(self):
+        # lean=True: setup.py is not needed until the next connect
+        import sys
+
+        import umqtt5
+
+        sys.modules.pop("umqtt5.setup", None)
+        if hasattr(umqtt5, "setup"):
+            del umqtt5.setup
 
     def isconnected(self):
         return self._state == 2

@@ -28,7 +28,8 @@ from asyncio import CancelledError, TimeoutError
 
 from . import select
 
-__all__ = list(_asyncio.__all__) + ["sleep_ms", "wait_for_ms", "ThreadSafeFlag", "core"]
+__all__ = list(_asyncio.__all__) + ["sleep_ms", "wait_for_ms", "ThreadSafeFlag", "core", "coroutine", "DONE", "Gate"]
+coroutine = types.coroutine  # for a generator that is awaited: on MicroPython every generator can be
 
 
 def __getattr__(name):
@@ -72,6 +73,46 @@ class ThreadSafeFlag:
             finally:
                 self._waiter = None
         self._set = False
+
+
+def create_task(coro, **kw):
+    """A task; a generator will do, as on MicroPython."""
+    if isinstance(coro, types.GeneratorType):
+
+        async def run():
+            return await coro
+
+        return _asyncio.create_task(run(), **kw)
+    return _asyncio.create_task(coro, **kw)
+
+
+class _Done:
+    def __await__(self):
+        return iter(())
+
+
+DONE = _Done()  # an awaitable that is over at once: what `iter(())` is on MicroPython
+
+
+class Gate:
+    """Tasks park here until it opens: `yield gate.park()` in a generator. umqtt5.aio has the same for MicroPython."""
+
+    def __init__(self):
+        self._parked = []
+
+    def park(self):
+        """Value to be yielded by the running task."""
+        future = _asyncio.get_running_loop().create_future()
+        self._parked.append(future)
+        future._asyncio_future_blocking = True
+        return future
+
+    def open(self):
+        """All parked tasks go on."""
+        for future in self._parked:
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_result(None)
+        self._parked.clear()
 
 
 class IOQueue:

@@ -1,0 +1,112 @@
+"""messages() of the asyncio face: what arrives waits in one buffer for the task that loops over it.
+
+What belongs here: the queue between the engine and `async for`. What does not: handlers, which need none of this.
+
+A message is acknowledged when it is in the queue. It gets there unless a `to` handler of subscribe() takes it. A full queue stops the
+engine (nothing is read, acknowledgements wait too; the keep-alive goes on) until the loop goes on: give `room` for what arrives while
+the body of the loop waits for an answer of the server. The message, the same object each time, is valid until the next round.
+The loop ends with disconnect(); a lost connection raises there, unless a link brings it back. close() ends the queue.
+Memory: room + rx + 192 bytes, made once. 0 B a message (a topic that came as an alias only: its length twice).
+"""
+import sys
+
+from . import subs, wire
+
+_BOARD = sys.implementation.name == "micropython"
+_len = len
+
+
+class Inbox(subs.Message):
+    """The queue, its iterator and its one message. Record: size (2), first byte of the packet (1), topic with its length ... payload."""
+
+    def __init__(self, s, room):
+        subs.register(s)
+        subs.Message.__init__(self, s)
+        self._b = self._tb = q = bytearray(room + _len(s._rx) + 128)
+        q[:] = b""
+        self._cap = room
+        self._now = 0  # size of the record that the body of the loop has
+        self._stop = StopIteration(self)
+        s._live[3] = self._arrived
+        s.on_message = self._put
+
+    def close(self):
+        """No more messages for this queue; those in it are gone."""
+        s = self._s
+        s._box = s.on_message = None
+        s._live[3] = subs.publish_in
+        self._b[:] = b""
+        self._resume()
+
+    def _resume(self):
+        # The engine may go on with the packet that did not fit.
+        s = self._s
+        if s._full:
+            s._full = False
+            s._e = self._stopped
+            s._gate.open()
+
+    def _arrived(self, s, first, i, end):
+        # The engine's handler of PUBLISH: stop in front of a packet that may not fit.
+        q = _len(self._b)
+        if q and q + end - i + 67 > self._cap:
+            self._stopped = s._e
+            s._i = s._e = i - 1 - wire.vbi_size(end - i)
+            s._full = True
+            s.received -= 1
+        else:
+            subs.publish_in(s, first, i, end)
+
+    def _put(self, m):
+        # on_message: copy the packet from its topic to its end. Whole objects and cuts: slices would allocate.
+        q = self._b
+        n = _len(q) + 3
+        b = m._b
+        i = m._t - 2 if m._tb is b else m._p - (4 if m._f & 6 else 2)
+        q.extend(b"\0\0\0")
+        q.extend(b)
+        q[n + m._e :] = b""
+        q[n : n + i] = b""
+        if m._tb is not b:
+            i = bytes(m.topic())
+            q[n : n + 2] = bytes((_len(i) >> 8, _len(i) & 255)) + i
+        n -= 3
+        i = _len(q) - n
+        q[n] = i >> 8
+        q[n + 1] = i & 255
+        q[n + 2] = m._f
+
+    def __aiter__(self):
+        return self
+
+    __anext__ = __iter__ = __await__ = __aiter__
+
+    def __next__(self):
+        q = self._b
+        s = self._s
+        if self._now:
+            q[0 : self._now] = b""
+            self._now = 0
+            self._end()
+            self._resume()
+        if not q:
+            if s._state == 2 or s._link:
+                return s._gate.park()
+            if s._lost:
+                raise s._lost
+            raise StopAsyncIteration
+        self._now = self._e = q[0] << 8 | q[1]
+        self._f = q[2]
+        self._n = q[3] << 8 | q[4]
+        self._t = 5
+        self._d = 5 + self._n + (2 if q[2] & 6 else 0)
+        self._p = self._d if q[self._d] else 0
+        self._d += 1
+        if self._p:
+            n = wire.vbi(q, self._p, self._e)
+            self._d = self._p + wire.vbi_size(n) + n
+        self._stop.__traceback__ = None
+        raise self._stop
+
+    def _view(self, b, i, j):
+        return subs.Message._view(self, b if _BOARD else bytes(b), i, j)  # CPython: a view would pin the queue
