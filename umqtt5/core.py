@@ -336,7 +336,8 @@ class Session:
                     self._write(self._a, 0, k)
         if self._state == 2 and not self._err:
             self._qmax = self._qfast
-        return True
+            self.pump()  # records that had to wait for the socket
+        return not self._wn
 
     def ack(self, first, pid, code=0):
         """Send an acknowledgement in its shortest form (3.4.2.1). 0 B."""
@@ -639,8 +640,9 @@ class Session:
         if self._sock is None:
             raise OSError(107, "not connected")
         try:
-            if self._wn and not self.flush():
-                r = False
+            r = self._wn
+            if r and not self.flush():
+                r = r != self._wn
             else:
                 r = self._i != self._e and _parse(self) or _read(self) and (_parse(self) or True)
         except OSError:
