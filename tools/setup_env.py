@@ -1,8 +1,8 @@
 """Make the environment that `make test`, `make demo`, `make lint` and `make bench` run in: python3 tools/setup_env.py WHAT.
 
-WHAT is demo, test, lint or bench: which groups of pyproject.toml's optional dependencies go into .venv, at the versions pinned there;
-`test` also installs the Debian packages that tests talk to, where apt and the right to use it are there. Says what is left out and
-what to do about it. Does nothing, without a network, when everything is there already. Needs only python3 itself (3.9 or newer).
+WHAT is demo, test, lint or bench: which groups of pyproject.toml's optional dependencies go into .venv, at the versions pinned
+there; `test` also installs the Debian packages that tests talk to, where apt and the right to use it are there. Says what is
+left out and what to do about it. Does nothing, without a network, when everything is there. Needs only python3 (3.9 or newer).
 """
 
 import hashlib
@@ -24,16 +24,26 @@ GROUPS = {
 }
 # type stubs of the boards: the same module names in each, so each has a folder of its own
 STUBS = {"stubs-esp32": VENV / "stubs" / "esp32", "stubs-rp2": VENV / "stubs" / "rp2"}
+_PLUGIN = "tests of enhanced authentication with mosquitto (its plugin is compiled)"
 # Debian package, a file that shows it is there, what its absence leaves out
 SYSTEM = (
     ("mosquitto", "/usr/sbin/mosquitto", "all tests against the broker mosquitto"),
-    ("mosquitto-dev", "/usr/include/mosquitto_plugin.h", "tests of enhanced authentication with mosquitto (its plugin needs the headers)"),
-    ("gcc", "/usr/bin/gcc", "tests of enhanced authentication with mosquitto (its plugin is compiled)"),
-    ("libc6-dev", "/usr/include/stdio.h", "tests of enhanced authentication with mosquitto (its plugin is compiled)"),
+    ("mosquitto-dev", "/usr/include/mosquitto_plugin.h", _PLUGIN),
+    ("gcc", "/usr/bin/gcc", _PLUGIN),
+    ("libc6-dev", "/usr/include/stdio.h", _PLUGIN),
     ("ejabberd", "/usr/sbin/ejabberdctl", "tests against the broker ejabberd"),
     ("tshark", "/usr/bin/tshark", "tests that read our packets with Wireshark's decoder"),
 )
-NO_NETWORK = ("Connection", "connection", "Temporary failure", "Name or service", "timed out", "Max retries", "unreachable", "ProxyError")
+NO_NETWORK = (
+    "Connection",
+    "connection",
+    "Temporary failure",
+    "Name or service",
+    "timed out",
+    "Max retries",
+    "unreachable",
+    "ProxyError",
+)
 
 
 def fail(text):
@@ -55,7 +65,9 @@ def pinned(group):
 
 def run(command, **kw):
     """Output of a command and whether it went well."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False, **kw)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False, **kw
+    )
     return done.returncode == 0, done.stdout
 
 

@@ -1,12 +1,12 @@
 """Host only: tools/agent.py as a process, on CPython or MicroPython.
 
-    with Agent("micropython") as a:
-        ev = a.do("connect", port=1883)                  # the event with this command's tag; AssertionError after a.timeout
-        assert ev["ev"] == "connected"
-        a.do("publish", topic="t", payload="x", qos=1)
-        a.wait("acked", packet_id=1)                     # the next event of that kind; others stay for later waits
-        a.send("hold", on=True)                          # commands without an event of their own
-        a.events                                         # everything so far, in order
+with Agent("micropython") as a:
+    ev = a.do("connect", port=1883)                  # the event with this command's tag; AssertionError after a.timeout
+    assert ev["ev"] == "connected"
+    a.do("publish", topic="t", payload="x", qos=1)
+    a.wait("acked", packet_id=1)                     # the next event of that kind; others stay for later waits
+    a.send("hold", on=True)                          # commands without an event of their own
+    a.events                                         # everything so far, in order
 """
 
 import json

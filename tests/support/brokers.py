@@ -1,9 +1,9 @@
 """Host only: real brokers on free loopback ports, each ended by its own process id.
 
-    with Mosquitto(users={"node": "secret"}) as b:      # b.port, b.log(), b.stop(), b.start(), b.kill()
-    Mosquitto(tls=True, ws=True, persistence=True, config=["max_inflight_messages 2"], listener=["max_qos 1"])
-    Iotcore()                                           # the embedded broker of PyPI
-    Subscriber(port, "#")                               # an independent client (paho) that collects what arrives
+with Mosquitto(users={"node": "secret"}) as b:      # b.port, b.log(), b.stop(), b.start(), b.kill()
+Mosquitto(tls=True, ws=True, persistence=True, config=["max_inflight_messages 2"], listener=["max_qos 1"])
+Iotcore()                                           # the embedded broker of PyPI
+Subscriber(port, "#")                               # an independent client (paho) that collects what arrives
 """
 
 import os

@@ -30,10 +30,11 @@ def command(heap=None):
     return [tool] + (["-X", "heapsize=" + heap] if heap else [])
 
 
-def run(args, heap=None, cwd=None, stdin="", timeout=60, path=None, env=None):
+def run(args, heap=None, cwd="/", stdin="", timeout=60, path=None, env=None):
     """Run `micropython ARGS` (a list; a str is a program text) to its end -> Result(stdout, stderr, code).
 
-    path: list of directories for sys.path (MICROPYPATH); the checkout without it. A crash has a negative code.
+    path: list of directories for sys.path (MICROPYPATH); the checkout without it. MicroPython looks in the current directory
+    (of a program text) or the program's own before that. A crash has a negative code.
     Raises subprocess.TimeoutExpired.
     """
     args = ["-c", args] if isinstance(args, str) else [str(a) for a in args]

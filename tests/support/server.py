@@ -1,13 +1,13 @@
 """Host only: a scripted MQTT server on a free loopback port, for clients in other processes (tools/agent.py).
 
-    with TcpServer() as s:                          # answers as peer.Server does; s.answers, s.session_present, ... as there
-        agent.do("connect", port=s.port)
-        s.expect(CONNECT, client_id="x")            # waits for the next packet, at most s.timeout seconds
-        s.send(publish("t", b"x"))                  # to the newest connection
-        s.send(packet, split=1, pause=0.001)        # byte by byte
-        s.nothing(0.2)                              # nothing else arrives for that long
-        s.close()  s.reset()  s.wait_closed()       # we end it; the client ended it
-        s.record                                    # [(seconds, connection number, "in"/"out"/"open"/"closed", bytes)]
+with TcpServer() as s:                          # answers as peer.Server does; s.answers, s.session_present, ... as there
+    agent.do("connect", port=s.port)
+    s.expect(CONNECT, client_id="x")            # waits for the next packet, at most s.timeout seconds
+    s.send(publish("t", b"x"))                  # to the newest connection
+    s.send(packet, split=1, pause=0.001)        # byte by byte
+    s.nothing(0.2)                              # nothing else arrives for that long
+    s.close()  s.reset()  s.wait_closed()       # we end it; the client ended it
+    s.record                                    # [(seconds, connection number, "in"/"out"/"open"/"closed", bytes)]
 """
 
 import socket

@@ -1,6 +1,6 @@
 """What a test function needs, on CPython, MicroPython and 32-bit WebAssembly alike: imports only what all three have.
 
-    from support.t import eq, raises, rows, skip, scratch, INTERPRETER
+from support.t import eq, raises, rows, skip, scratch, INTERPRETER
 """
 
 import sys
