@@ -1,0 +1,201 @@
+"""Link: keeps a client connected.
+
+What belongs here: when to try again and when to stop; subscriptions made again; the application told. What does not: where to go
+instead (redirect.py), how to connect (setup.py), how to wait (the faces). Imports core; lazily redirect, subs, os. step() never
+waits; poll() is for the blocking face: one of another kind calls step() and waits by itself.
+
+Back-off: before try n after a loss the link waits a random time between 0 and min_ms * 2**n, at most max_ms ("full jitter"); n
+goes back to 0 only after a connection that lasted steady_ms: two clients that take one identifier from each other slow down.
+What a refusal (CONNACK, DISCONNECT) means is the action of its reason code:
+  reconnect     as any lost connection
+  retry-later   twice the back-off, and at least half of it is waited
+  redirect      0x9C: the next connection goes to the server named, then home again; 0x9D: it is home from now on. At most
+                `hops` in a row; without a (permitted) name, or beyond that: retry-later, at home
+  fix-config    stop: poll() raises the Refused once, and nothing is tried until start(). 0x8E (taken over) is one of these
+  bug           reconnect; also a violation by the server. on_down and `error` report it
+"""
+import time
+
+from .core import MQTTException, Refused, ResourceError
+
+_ticks = time.ticks_ms
+_diff = time.ticks_diff
+
+
+def dice(n):
+    """A random integer of 0..n-1 from the system's generator (a node without a seed must not roll what all others roll)."""
+    import os
+
+    return int.from_bytes(os.urandom(4), "big") * n >> 32
+
+
+class Link:
+    """Keeps `client` connected: call poll() in the main loop instead of the client's own, or step() and wait by yourself.
+
+    min_ms, max_ms, steady_ms   the back-off, see above
+    clean_start   of the first connection; None: clean unless the session image knows a session. Later ones always resume
+    random(n)     -> 0..n-1; default: the system's generator
+    feed()        called at least twice a second while waiting, for a watchdog (the system's name look-up cannot be interrupted)
+    on_up(client, session_present)   connected. Subscriptions of this client object are made again by the link when the server has
+                  no session; so subscribe here the first time, or always. May use subscribe(); OSError counts as connection lost
+    on_down(client, error)   a connection was lost or a try failed; error: the exception, None when the caller's own call had it
+    allow, hops   see redirect.references() and above
+    `up`, `stopped`, `retries` since the last steady connection, `next_ms`: the wait chosen last, `error`: why the last one ended.
+    """
+
+    up = stopped = _away = _busy = False
+    retries = next_ms = _hops = 0
+    error = _subs = None
+
+    def __init__(
+        self, client, min_ms=1000, max_ms=60000, steady_ms=30000, clean_start=None, random=None, feed=None, on_up=None,
+        on_down=None, allow=None, hops=3,
+    ):  # fmt: skip
+        if not 0 < min_ms <= max_ms < 1 << 28:
+            raise ValueError("0 < min_ms <= max_ms < 2**28")
+        self.client = client
+        self.min_ms = min_ms
+        self.max_ms = max_ms
+        self.steady_ms = steady_ms
+        self._clean = clean_start
+        self._random = random or dice
+        self.on_up = on_up
+        self.on_down = on_down
+        self.allow = allow
+        self.hops = hops
+        self._feed = feed
+        if feed:
+            client.feed = feed
+        self._at = _ticks()
+
+    def start(self):
+        """Go on after a stop, at once and with a fresh back-off."""
+        self.stopped = False
+        self.retries = self._hops = 0
+        self._at = _ticks()
+
+    def stop(self):
+        """Disconnect and stay down until start()."""
+        self.client.disconnect()
+        self.stopped = True
+        self.up = self._busy = False
+
+    def poll(self, timeout_ms=0):
+        """Keep connected and handle what comes; wait at most `timeout_ms` for it. True when something was handled. 0 B while up.
+
+        Raises Refused once for "fix-config", ResourceError (no memory for a module), what start() raises for wrong arguments, and
+        what a handler or on_up raises.
+        """
+        t = time.ticks_add(_ticks(), timeout_ms)
+        while True:
+            k = self.step()
+            if not k:
+                return True
+            left = _diff(t, _ticks())
+            if left <= 0:
+                return False
+            if k > left:
+                k = left
+            if self._busy:
+                self.client._wait(k)
+            else:
+                if self._feed:
+                    self._feed()
+                time.sleep_ms(k if k < 400 else 400)
+
+    def step(self):
+        """One look without waiting. Returns 0: something was done, call again; or in how many milliseconds to call at the latest
+        (earlier when the client's pollable() is ready). Raises as poll()."""
+        c = self.client
+        try:
+            if c._sock is None:
+                if self._busy:
+                    self._lost(None)
+                return self._try(c)
+            self._busy = True
+            k = c.work()
+            if not self.up and c._state == 2:
+                k = True
+                self._rise(c)
+            return 0 if k else self._idle(c)
+        except (OSError, MQTTException) as e:
+            if isinstance(e, ResourceError) or c._sock is not None and not isinstance(e, OSError):
+                raise
+            c.close(0)
+            self._lost(e)
+            if self.stopped:
+                raise
+        return 0
+
+    def _idle(self, c):
+        # Nothing came. The next thing that is due.
+        if self.up:
+            if self._subs is not None and not c._wn:
+                from . import subs
+
+                self._subs = subs.again(c, self._subs)
+                return 0
+            if self.retries and _diff(_ticks(), self._at) >= self.steady_ms:
+                self.retries = self._hops = 0
+        k = _diff(c._due, _ticks())
+        return k if k > 0 else 1
+
+    def _try(self, c):
+        k = _diff(self._at, _ticks())
+        if self.stopped or k > 0:
+            return 1000 if self.stopped else k
+        if self._feed:
+            self._feed()
+        k = self._clean
+        if k is None:
+            k = not any(c.image[6:10])
+        self._was = k or c._need_clean
+        self._busy = True
+        c.start(k)
+        return 1
+
+    def _rise(self, c):
+        self.up = True
+        self._clean = False
+        self.error = None
+        self._at = _ticks()
+        self._subs = None
+        if not c.session_present and getattr(c, "_routes", None):
+            self._subs = 0
+        if self.on_up:
+            self.on_up(c, c.session_present)
+
+    def _lost(self, e):
+        # What comes next.
+        c = self.client
+        self.up = self._busy = False
+        self.error = e
+        if self._away:  # 0x9C holds for one connection
+            self._away = False
+            c.server, c.port = self._home
+        n = self.min_ms << (self.retries if self.retries < 20 else 20)
+        a = ""
+        if isinstance(e, Refused):
+            a = e.reason_code.action
+        elif e is None and c._gone:  # the caller's own call got the server's DISCONNECT
+            from .reasons import ReasonCode
+
+            a = ReasonCode(c._gone, 14).action
+        self.retries += 1
+        k = a == "retry-later"
+        if a == "redirect":
+            from . import redirect
+
+            k = not (e and redirect.follow(self, e))
+            if not k:
+                n = self.min_ms
+        n = min(n << k, self.max_ms)
+        k = n >> 1 if k else 0
+        self.next_ms = k + self._random(n - k + 1)
+        if c._need_clean and not self._was:  # the server had a session that is none of ours: at once, and clean
+            self.next_ms = 0
+        self._at = time.ticks_add(_ticks(), self.next_ms)
+        if a == "fix-config":
+            self.stopped = True
+        if self.on_down:
+            self.on_down(c, e)
