@@ -8,6 +8,8 @@ and masked in one buffer made at construction, its payload always at offset 8:
     0: 0x82 0xFE length(2) key(4) payload        or from offset 2 on:  0x82 0x80|length key(4) payload
 In: one bulk read into a small buffer; headers and control frames are taken there byte by byte, payload is copied to the
 caller; the rest of a frame that is longer than that buffer is read straight into the caller's.
+Measured (x86 instructions for 60 bytes, 64-bit unix): write 16,300 over a bare stream.write in Python of 1,800, readinto
+13,700 over 2,900; with the plain _mask 78,800 and 75,800.
 """
 
 from micropython import const

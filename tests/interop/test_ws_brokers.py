@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from support import brokers, pki
+from support import brokers, ejabberd, harness, pki
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,44 @@ def test_broker_goes_and_comes_back(agent, mosquitto):
 def test_plain_mqtt_port_is_no_websocket(agent, broker):
     ev = agent.do("connect", port=broker.port, ws="/mqtt", timeout=3)
     assert (ev["ev"], ev["type"]) == ("error", "OSError"), ev
+
+
+@pytest.fixture(scope="module")
+def jabber():
+    """ejabberd, one for all tests of this file."""
+    try:
+        b = ejabberd.Ejabberd()
+    except FileNotFoundError as e:
+        harness.leave_out(str(e))
+    with b:
+        yield b
+
+
+def test_ejabberd(agent, jabber):
+    dialogue(agent, jabber.ws_port, user="node@localhost", password="x")
+
+
+def test_ejabberd_and_a_tcp_client(agents, jabber):
+    """From WebSocket to TCP and back"""
+    who = {"user": "node@localhost", "password": "x"}
+    ws, tcp = agents(), agents()
+    assert ws.do("connect", port=jabber.ws_port, ws="/mqtt", client_id="ws", rx=2000, **who)["ev"] == "connected"
+    assert tcp.do("connect", port=jabber.port, client_id="tcp", rx=2000, **who)["ev"] == "connected"
+    ws.do("subscribe", filters=[["to/ws", 1]])
+    tcp.do("subscribe", filters=[["to/tcp", 1]])
+    for i in range(50):
+        ws.do("publish", topic="to/tcp", payload_hex=body(i * 4).hex(), qos=1)
+        tcp.do("publish", topic="to/ws", payload_hex=body(i * 4).hex(), qos=1)
+    for a in (ws, tcp):
+        for _ in range(50):
+            a.wait("message")
+        assert sorted([p for _, p in a.messages()]) == sorted([body(i * 4) for i in range(50)])
+
+
+def test_ejabberd_on_another_path_is_no_websocket(agent, jabber):
+    ev = agent.do("connect", port=jabber.ws_port, ws="/nothing/here", user="node@localhost", password="x", timeout=5)
+    assert (ev["ev"], ev["type"]) == ("error", "OSError"), ev
+    assert "404" in ev["message"], ev
 
 
 def wss(mosquitto, certificates):
