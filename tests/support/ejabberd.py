@@ -1,7 +1,7 @@
 """Host only: ejabberd's MQTT 5.0 broker on free loopback ports, TCP and WebSocket, started without its service scripts.
 
 with Ejabberd() as b:               # b.port, b.ws_port (path /mqtt); anyone gets in as NAME@localhost with any password
-Ejabberd(options=["max_topic_depth: 3"], publish={"no/#": "none"}, users={"node": "secret"})
+Ejabberd(options=["max_topic_depth: 3"], publish={"ok/#": "all"}, users={"node": "secret"})
 """
 
 import glob
@@ -30,8 +30,9 @@ class Ejabberd(Broker):
         lines += ['  - {port: %d, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {/mqtt: mod_mqtt}}' % self.ws_port]
         lines += ["modules:", "  mod_mqtt:"] + ["    " + o for o in options]
         for what, rules in (("publish", publish), ("subscribe", subscribe)):
-            lines.append("    access_%s:" % what)
-            lines += ['      "%s": %s' % rule for rule in {**(rules or {}), "#": "all"}.items()]
+            if rules:
+                lines.append("    access_%s:" % what)
+                lines += ['      "%s": %s' % rule for rule in rules.items()]
         (self.folder / "ejabberd.yml").write_text("\n".join(lines) + "\n")
         self.users = users or {}
         self.start()
@@ -40,6 +41,8 @@ class Ejabberd(Broker):
         """Start (again), on the same ports."""
         super().start()
         wait_port(self.ws_port, self.process, what=self.name, log=self.log)
+        if self.users:
+            self.wait_log("users are there")
         return self
 
     def environment(self):
@@ -53,5 +56,5 @@ class Ejabberd(Broker):
             *(program("erl"), "-noinput", "-start_epmd", "false", "-pa", self.ebin[-1]),
             *("-mnesia", "dir", '"%s/mnesia"' % self.folder),
             *("-ejabberd", "config", '"%s/ejabberd.yml"' % self.folder, "log_path", '"%s/ejabberd.log"' % self.folder),
-            *("-s", "ejabberd", "-eval", "%sok." % register if register else "ok."),
+            *("-s", "ejabberd", "-eval", register + 'io:format("users are there~n").'),
         ]
