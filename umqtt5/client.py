@@ -109,7 +109,7 @@ class MQTTClient(Session):
 
     def drain(self):
         """Wait until the half-written packet has left, at most `timeout` seconds."""
-        t = time.ticks_add(time.ticks_ms(), int(self.timeout * 1000))
+        t = time.ticks_add(time.ticks_ms(), self._tmo)
         while not self.flush():
             if time.ticks_diff(t, time.ticks_ms()) < 0:
                 self.close(0)

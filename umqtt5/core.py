@@ -705,22 +705,32 @@ class Session:
             return
         self._write(b"\xc0\x00", 0, 2)
         self._pong = True
-        k = self.keepalive_now or self.timeout
-        self._due = time.ticks_add(_ticks(), (k if k < self.timeout else self.timeout) * 1000)
+        self._bound()
+
+    def _bound(self):
+        # A PINGRESP has to be there within the timeout, or the keep-alive interval if that is shorter.
+        k = self.keepalive_now * 1000
+        if not 0 < k < self._tmo:
+            k = self._tmo
+        self._seen_at = self.received + self._e - self._left
+        self._due = time.ticks_add(_ticks(), k)
 
     def _alive(self, t):
         # Time is up: for the CONNACK, for a stalled write, for a PINGRESP, or it is time to ping.
         if self._wn:
-            if _diff(t, self._wt) < self.timeout * 1000:
-                self._due = time.ticks_add(t, 1000)
+            if _diff(t, self._wt) < self._tmo:
+                self._due = time.ticks_add(t, 1000 if self._tmo > 1000 else 100)
                 return
         elif self._state == 2:
-            if not self._pong or self._left or self._i != self._e:
-                if self.keepalive_now and not self._pong:
+            if not self._pong:
+                if self.keepalive_now:
                     self.ping()
                 else:
                     self.set_due(t)
                 return
+            # a large packet may stand between PINGREQ and its answer: wait on as long as more of it arrives
+            if (self._left or self._i != self._e) and self._seen_at != self.received + self._e - self._left:
+                return self._bound()
         self.close(0)
         raise OSError(110, "no CONNACK in time" if not self._pong and not self._wn else "no answer from the server in time")
 

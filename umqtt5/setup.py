@@ -126,6 +126,7 @@ def construct(
         m[10:] = b""
         s._idfree = 65534
     s.timeout = timeout
+    s._tmo = int(timeout * 1000)
     s.strict = strict
     s._find = wire.find
     s._check = wire.check_topic
@@ -294,8 +295,10 @@ def start(s, clean_start=True, timeout=None):
         s._atab[:] = b""
     s._pong = False
     s._o["session_present"] = False
-    s.timeout = timeout or s.timeout
-    s._due = time.ticks_add(time.ticks_ms(), int(s.timeout * 1000))
+    if timeout:
+        s.timeout = timeout
+        s._tmo = int(timeout * 1000)
+    s._due = time.ticks_add(time.ticks_ms(), s._tmo)
     t = (s._transport or open_socket)(s)
     s._sock = t
     s._sr = t.readinto
