@@ -602,6 +602,60 @@ def test_other_fields_with_clean_start_false_keep_the_session_too(agent, server)
     assert agent.do("connect", port=server.port, client_id="other", clean_start=False)["ev"] == "disconnected"  # no session here
 
 
+# --- reconnect
+
+
+def test_reconnect_keeps_the_link_up(agent, server):
+    fields = {"reconnect": True, "clean_start": False, "props": {"session_expiry_interval": 60}}
+    up(agent, server, **fields)
+    assert agent.do("subscribe", filters=[["mine", 1]])["ev"] == "subscribed"
+    server.wait_for(SUBSCRIBE)
+    server.close()
+    assert agent.wait("disconnected")["by"] == "network"
+    pid = agent.do("publish", topic="queued", qos=1)["packet_id"]
+    assert agent.do("publish", topic="lost")["ev"] == "error"
+    event = agent.wait("connected")
+    assert "tag" not in event and event["session_present"] is False
+    p = server.wait_for(PUBLISH)
+    assert (p.topic, p.pid, p.dup) == ("queued", pid, 0)
+    agent.wait("acked", packet_id=pid)
+    server.wait_for(SUBSCRIBE)  # made again, as the server has no session
+    assert agent.do("drop")["by"] == "network"
+    agent.wait("connected")
+    assert agent.do("disconnect")["by"] == "client"
+    agent.none("connected", 1.5)
+    clean(agent)
+
+
+def test_reconnect_reports_refusals_and_stops_where_trying_is_no_use(agent, server):
+    server.answers[CONNECT] = [connack(0x88), connack()]
+    event = agent.do("connect", port=server.port, client_id="c", reconnect=True)
+    assert event["ev"] == "connected"
+    assert agent.wait("refused")["reason_code"] == 0x88
+    server.send(TAKEN_OVER)
+    assert agent.wait("disconnected")["reason_code"] == 0x8E
+    agent.none("disconnected")
+    agent.none("connected", 1.5)
+    assert agent.do("disconnect")["ev"] == "error"
+    server.answers[CONNECT] = connack(0x87)
+    event = agent.do("connect", port=server.port, client_id="c", reconnect=True)
+    assert (event["ev"], event["reason_code"]) == ("refused", 0x87)
+    agent.none("refused", 1.5)
+    clean(agent)
+
+
+def test_reconnect_goes_on_while_nobody_answers(agent, server):
+    port = server.port
+    server.stop()
+    agent.send("connect", port=port, client_id="c", reconnect=True)
+    pid = agent.do("publish", topic="queued", qos=1)["packet_id"]
+    assert pid == 1
+    agent.none("error", 2)
+    event = agent.do("disconnect")
+    assert (event["ev"], event["by"]) == ("disconnected", "client")
+    clean(agent)
+
+
 # --- bugs and missing parts
 
 
@@ -657,4 +711,19 @@ def test_a_dialogue_with_mosquitto(agents, mosquitto):
     event = b.wait("message", topic="a/status")
     assert event["props"]["user_property"] == [["why", "will"]]
     clean(a)
+    clean(b)
+
+
+def test_the_session_survives_the_process_in_a_store(agents, broker, tmp_path):
+    fields = {"port": broker.port, "client_id": "s", "clean_start": False, "store": str(tmp_path / "session")}
+    fields["props"] = {"session_expiry_interval": 100}
+    a = agents()
+    a.do("connect", **fields)
+    a.send("hold")
+    pid = a.do("publish", topic="kept", payload="1", qos=1)["packet_id"]
+    a.kill()
+    b = agents()
+    event = b.do("connect", **fields)
+    assert (event["ev"], event["session_present"]) == ("connected", True)
+    assert b.wait("acked")["packet_id"] == pid
     clean(b)

@@ -10,7 +10,8 @@
 #   connect      exactly one of: connected; refused (CONNACK >= 0x80); disconnected, before it was up, by "client" (the server
 #                broke the protocol; the code is the one sent) or by "server" (a DISCONNECT came instead of CONNACK);
 #                error OSError (no connection, closed or silent before CONNACK).
-#                With `reconnect` there is no error OSError: the link goes on trying. `connect` while connected is an error.
+#                With `reconnect` there is no error OSError: the link goes on trying; a try that is refused and does not stop
+#                it is `refused` without the tag. `connect` while connected or trying is an error.
 #   in between   While a connection is being made, and while the network has taken only part of a packet, commands wait in order.
 #                Not so a publish of QoS 1 and 2, which goes to the session at once unless something waits before it; stats,
 #                hold, drop and quit never wait. With `reconnect` what needs a connection is an error while there is none.
@@ -342,6 +343,7 @@ class Agent:
     def __init__(self):
         self.client = self.link = self.config = None
         self.up = self.connecting = self.held = False
+        self.ended = False  # a connection that was up has ended, its event is out, the library has yet to raise
         self.connect_tag = self.close_tag = self.ping_tag = None
         self.waiting = []  # commands that came while the connection is being made
         self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag
@@ -403,11 +405,11 @@ class Agent:
         if config != self.config or clean and not cmd.get("client_id"):  # an empty client_id asks for a new one
             self.client = self.make(cmd, None if clean else self.client)
             self.config, self.prepared = config, {}
-        self.tags, self.connect_tag, self.ping_tag = {}, tag, None
+        self.tags, self.connect_tag, self.ping_tag, self.ended = {}, tag, None, False
         if cmd.get("reconnect"):
             from umqtt5.link import Link
 
-            self.link = Link(self.client, clean_start=clean)
+            self.link = Link(self.client, clean_start=clean, on_down=self.on_down)
             return
         self.connecting = True
         try:
@@ -531,7 +533,7 @@ class Agent:
     # --- what the library reports
 
     def on_connect(self, client, userdata, flags, code, properties):
-        self.up, self.connecting = True, False
+        self.up, self.connecting, self.ended = True, False, False
         tag, self.connect_tag = self.connect_tag, None
         code, name = number(code), client.client_id
         if not isinstance(name, str):
@@ -542,7 +544,7 @@ class Agent:
         )  # fmt: skip
 
     def on_disconnect(self, client, userdata, flags, code, properties):
-        self.up = False
+        self.up, self.ended = False, True
         gone(self.close_tag, _BY[flags], number(code) if flags else None, properties)
 
     def on_message(self, m):
@@ -567,21 +569,35 @@ class Agent:
         tag, self.ping_tag = self.ping_tag, None
         emit("pong", tag)
 
+    def on_down(self, client, e):
+        """The link lost a connection, or a try of it failed; it goes on by itself unless it is stopped."""
+        if not self.link.stopped:  # if it is, it raises: see lost()
+            if e is not None:
+                self.outcome(e, None)
+            self.ended = False
+
+    def outcome(self, e, tag):
+        """The event of a try that ended before the connection was up. What was up has had its `disconnected` already."""
+        up, self.ended = self.ended, False
+        code = number(getattr(e, "reason_code", None))
+        if isinstance(e, umqtt5.Refused) and e.what == "CONNACK":
+            emit(
+                "refused", tag, "what", e.what, "reason_code", code, "reason", reason(code, 2), "action", e.reason_code.action,
+                "props", props_out(e.props)
+            )  # fmt: skip
+        elif isinstance(e, (umqtt5.Refused, umqtt5.ProtocolError)):
+            if not up:
+                by_server = isinstance(e, umqtt5.Refused)
+                gone(tag, "server" if by_server else "client", code, e.props if by_server else ())
+        elif self.connecting or not isinstance(e, OSError):
+            self.failed(e, tag)
+
     def lost(self, e):
-        """The library raised while it was polled; `connecting`: that is the outcome of `connect`. Otherwise on_disconnect has
-        told it already."""
+        """The library raised while it was polled or was making the connection."""
         if kind(e) is None:
             raise e
-        no = e.what if isinstance(e, umqtt5.Refused) else None
-        if self.connecting or no == "CONNACK":
-            tag, self.connect_tag, code = self.connect_tag, None, number(getattr(e, "reason_code", None))
-            if no == "CONNACK":
-                action, props = e.reason_code.action, props_out(e.props)
-                emit("refused", tag, "what", no, "reason_code", code, "reason", reason(code, 2), "action", action, "props", props)
-            elif no or isinstance(e, umqtt5.ProtocolError):
-                gone(tag, "server" if no else "client", code, e.props if no else ())
-            else:
-                self.failed(e, tag)
+        tag, self.connect_tag = self.connect_tag, None
+        self.outcome(e, tag)
         self.connecting, self.link = False, None  # a link raises only when it gives up
 
     # --- the loop

@@ -135,7 +135,10 @@ class Node:
 
     def check(self):
         if self.process.poll() is not None:
-            raise Trouble("the node ended by itself (exit code %d); it says:%s" % (self.process.returncode, log_of(self.err)))
+            raise Trouble("the node ended by itself (exit code %d); it says:%s" % (self.process.returncode, self.words()))
+
+    def words(self):
+        return log_of(self.out) + log_of(self.err)  # MicroPython prints what it does not catch on standard output
 
     def end(self, ask):
         """Ask the node to stop, by `ask` and if that does not help as Ctrl-C does -> what it says that it published."""
@@ -178,6 +181,8 @@ class Subscriber:
 
     def on_message(self, client, userdata, message):
         name = message.topic[len(TOPIC) + 1 :]
+        if name == "cmd":  # our own: not every broker knows No Local
+            return
         try:
             data = json.loads(message.payload)
             row = data["n"], data["value"], data["unit"], message.qos, time.monotonic()
@@ -281,7 +286,7 @@ def run(seconds):
                     table.show()
                     time.sleep(0.1)
                 if not subscriber.got:
-                    raise Trouble("nothing arrived in %g s; the node says:%s" % (seconds, log_of(node.err)))
+                    raise Trouble("nothing arrived in %g s; the node says:%s" % (seconds, node.words()))
             except KeyboardInterrupt:
                 print("\nstopping")
             summary = node.end(subscriber.stop_node)

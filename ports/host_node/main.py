@@ -13,9 +13,9 @@ import time
 import micropython
 import readings
 import settings
-from umqtt5.link import Link
 
 from umqtt5 import MQTTClient, ResourceError, props
+from umqtt5.link import Link
 
 
 class Node:
@@ -27,7 +27,7 @@ class Node:
         self.props = props.encode(content_type="application/json")
         self.counts = {topic: [row[2], 0] for row, topic in self.rows}  # topic: QoS, messages published
         self.counts[self.status] = [1, 0]
-        self.acknowledged = self.ups = self.heap = self.calls = 0
+        self.acknowledged = self.ups = self.heap = self.calls = self.rounds = 0
         self.stop = False
         self.heap_used = getattr(micropython, "mem_total", gc.mem_alloc)  # mem_total only ever grows: nothing escapes it
         c = self.client = MQTTClient(
@@ -41,6 +41,7 @@ class Node:
 
     def on_up(self, *args):
         self.ups += 1
+        self.rounds = 0
         self.publish(self.status, b"online", True, 1, b"")
         self.client.subscribe_start([(self.cmd, 1)])
 
@@ -59,11 +60,13 @@ class Node:
             return
         except OSError:  # QoS 0 while offline
             return
-        self.heap += self.heap_used() - before
-        self.calls += 1
+        if self.rounds > 1 and topic is not self.status:  # the first round of a connection loads modules
+            self.heap += self.heap_used() - before
+            self.calls += 1
         self.counts[topic][1] += 1
 
     def read_all(self):
+        self.rounds += 1
         for (_, unit, qos, function), topic in self.rows:
             text = {"n": self.counts[topic][1] + 1, "value": function(), "unit": unit}
             self.publish(topic, json.dumps(text).encode(), False, qos, self.props)
