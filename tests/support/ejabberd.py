@@ -28,7 +28,7 @@ class Ejabberd(Broker):
         lines += ["auth_method: [%s]" % ("internal" if users else "anonymous"), "anonymous_protocol: login_anon"]
         lines += ["listen:", '  - {port: %d, ip: "127.0.0.1", module: mod_mqtt}' % self.port]
         lines += ['  - {port: %d, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {/mqtt: mod_mqtt}}' % self.ws_port]
-        lines += ["modules:", "  mod_mqtt:"] + ["    " + o for o in options]
+        lines += ["modules:", "  mod_mqtt:", "    max_queue: 5000"] + ["    " + o for o in options]
         for what, rules in (("publish", publish), ("subscribe", subscribe)):
             if rules:
                 lines.append("    access_%s:" % what)
