@@ -177,12 +177,16 @@ class MQTTClient(Session):
     def _reader(self):
         n = 8
         while self._state == 2:
-            while self._step():
+            try:  # as _step(), but there it would take a heap frame each time
+                r = self._round()
+            except Exception as e:
+                r = self._failed(e)
+            if r:
                 n -= 1
                 if not n:  # others get their turn
                     n = 8
                     yield from asyncio.sleep_ms(0)
-            if self._wn or self._full:
+            elif self._wn or self._full:
                 yield self._gate.park()
             elif self._state == 2:
                 if self._pr is None:  # a transport that cannot be polled
@@ -206,22 +210,34 @@ class MQTTClient(Session):
         t.data = q
 
     def _step(self):
-        # One round of the engine: True when there may be more. The connection's end stays in _lost for those who wait.
+        # One round of the engine: True when there may be more.
         try:
-            if self._full:
-                self.flush()
-                return False
-            if self._link.step() if self._link else not self.work():
-                return False
+            return self._round()
         except Exception as e:
-            if self._state == 2:  # a handler's
-                asyncio.get_event_loop().call_exception_handler(
-                    {"message": "umqtt5: handler failed", "exception": e, "future": core.cur_task}
-                )
-            else:
-                self._lost = e
-        if self._state != 2 and self._link:
-            self._lost = self._link.error
+            return self._failed(e)
+
+    def _round(self):
+        if self._full:
+            self.flush()
+            return False
+        if self._link:
+            if self._link.step():
+                return False
+            if not self._state:
+                self._lost = self._link.error
+        elif not self.work():
+            return False
+        self._gate.open()
+        return self._state == 2
+
+    def _failed(self, e):
+        # The connection's end stays in _lost for those who wait; what a handler raises goes to the loop.
+        if self._state == 2:
+            asyncio.get_event_loop().call_exception_handler(
+                {"message": "umqtt5: handler failed", "exception": e, "future": core.cur_task}
+            )
+        else:
+            self._lost = e
         self._gate.open()
         return self._state == 2
 

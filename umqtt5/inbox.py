@@ -48,33 +48,27 @@ class Inbox(subs.Message):
 
     def _arrived(self, s, first, i, end):
         # The engine's handler of PUBLISH: stop in front of a packet that may not fit.
-        q = _len(self._b)
-        if q and q + end - i + 67 > self._cap:
+        if self._b and _len(self._b) + end - i + 67 > self._cap:
+            end = wire.vbi_size(end - i)
             self._stopped = s._e
-            s._i = s._e = i - 1 - wire.vbi_size(end - i)
+            s._i = s._e = i - 1 - end
             s._full = True
             s.received -= 1
         else:
             subs.publish_in(s, first, i, end)
 
     def _put(self, m):
-        # on_message: copy the packet from its topic to its end. Whole objects and cuts: slices would allocate.
+        # on_message: copy the packet from its topic to its end.
         q = self._b
-        n = _len(q) + 3
-        b = m._b
-        i = m._t - 2 if m._tb is b else m._p - (4 if m._f & 6 else 2)
-        q.extend(b"\0\0\0")
-        q.extend(b)
-        q[n + m._e :] = b""
-        q[n : n + i] = b""
-        if m._tb is not b:
-            i = bytes(m.topic())
-            q[n : n + 2] = bytes((_len(i) >> 8, _len(i) & 255)) + i
-        n -= 3
-        i = _len(q) - n
-        q[n] = i >> 8
-        q[n + 1] = i & 255
-        q[n + 2] = m._f
+        if m._tb is m._b:
+            _copy(q, m, m._t - 2)
+        else:
+            n = _len(q) + 3
+            _copy(q, m, m._p - (4 if m._f & 6 else 2))
+            q[n : n + 2] = bytes((m._n >> 8, m._n & 255)) + bytes(m.topic())
+            n -= 3
+            q[n] = _len(q) - n >> 8
+            q[n + 1] = _len(q) - n & 255
 
     def __aiter__(self):
         return self
@@ -95,18 +89,35 @@ class Inbox(subs.Message):
             if s._lost:
                 raise s._lost
             raise StopAsyncIteration
+        self._take(q)
+        self._stop.__traceback__ = None
+        raise self._stop
+
+    def _take(self, q):
+        # The first record is the message now.
         self._now = self._e = q[0] << 8 | q[1]
         self._f = q[2]
         self._n = q[3] << 8 | q[4]
         self._t = 5
-        self._d = 5 + self._n + (2 if q[2] & 6 else 0)
-        self._p = self._d if q[self._d] else 0
-        self._d += 1
+        n = 5 + self._n + (2 if q[2] & 6 else 0)
+        self._p = n if q[n] else 0
         if self._p:
-            n = wire.vbi(q, self._p, self._e)
-            self._d = self._p + wire.vbi_size(n) + n
-        self._stop.__traceback__ = None
-        raise self._stop
+            n = wire.vbi(q, n, self._e)
+            n += self._p + wire.vbi_size(n) - 1
+        self._d = n + 1
 
     def _view(self, b, i, j):
         return subs.Message._view(self, b if _BOARD else bytes(b), i, j)  # CPython: a view would pin the queue
+
+
+def _copy(q, m, i):
+    # A record of what follows offset i of the message's packet. Whole objects and cuts: slices would allocate.
+    n = _len(q)
+    q.extend(b"\0\0\0")
+    q.extend(m._b)
+    q[n + 3 + m._e :] = b""
+    q[n + 3 : n + 3 + i] = b""
+    i = _len(q) - n
+    q[n] = i >> 8
+    q[n + 1] = i & 255
+    q[n + 2] = m._f
