@@ -320,7 +320,11 @@ def start(s, clean_start=True, timeout=None):
     else:
         _pollers(s, t)
     s._rest(p, 0, len(p), 0)
-    s.flush()
+    try:
+        s.flush()
+    except OSError:
+        s.close(0)
+        raise
 
 
 def _pollers(s, t):
