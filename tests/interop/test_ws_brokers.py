@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from support import brokers, ejabberd, harness, pki
+from support import brokers, ejabberd, harness, mpy, pki
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,65 @@ def test_broker_goes_and_comes_back(agent, mosquitto):
 def test_plain_mqtt_port_is_no_websocket(agent, broker):
     ev = agent.do("connect", port=broker.port, ws="/mqtt", timeout=3)
     assert (ev["ev"], ev["type"]) == ("error", "OSError"), ev
+
+
+COST = """
+import gc, sys, micropython
+from umqtt5 import MQTTClient, ws
+got = [0]
+qos = a = t = i = 0
+def on_message(m):
+    got[0] += 1
+def there_and_back():
+    n = got[0]
+    c.publish(b"t", b"payload of some length", False, qos)
+    while got[0] == n or c.pending():
+        c.poll(100)
+def ping():
+    c.ping()
+    c.poll(100)
+def idle():
+    c.poll(0)
+tls = {"ca": sys.argv[2]} if len(sys.argv) > 2 else None
+c = MQTTClient("cost", "localhost", int(sys.argv[1]), ssl=tls, transport=ws.client())
+c.on_message = on_message
+c.connect()
+c.subscribe(b"t", 2)
+for qos, f in ((0, there_and_back), (1, there_and_back), (2, there_and_back), (0, ping), (0, idle)):
+    i = 5
+    while i:
+        i -= 1
+        f()
+    gc.collect()
+    gc.disable()
+    a = gc.mem_alloc()
+    t = micropython.mem_total()
+    i = 500
+    while i:
+        i -= 1
+        f()
+    t = micropython.mem_total() - t
+    a = gc.mem_alloc() - a
+    gc.enable()
+    micropython.heap_lock()
+    f()
+    micropython.heap_unlock()
+    print(f.__name__, qos, a, t)
+c.disconnect()
+"""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_no_byte_of_heap_a_packet(tmp_path, mosquitto, certificates, tls):
+    """The whole client on MicroPython: publish, receive, acknowledge at each QoS, ping, idle, over ws and wss"""
+    harness.require("micropython")
+    b, port = wss(mosquitto, certificates) if tls else (None, listening(mosquitto).ws_port)
+    program = tmp_path / "cost.py"
+    program.write_text(COST)
+    done = mpy.run([program, port] + ([certificates["ca"].der] if tls else []))
+    assert done.code == 0, done
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 5 and all(line[2:] == ["0", "0"] for line in lines), done.stdout
 
 
 @pytest.fixture(scope="module")
