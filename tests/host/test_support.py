@@ -8,6 +8,7 @@ import pytest
 
 from support import brokers
 from support import packets as P
+from support.ejabberd import Ejabberd
 from support.proxy import Proxy
 from support.server import TcpServer
 
@@ -176,12 +177,21 @@ def test_a_broker_that_cannot_start_says_why(mosquitto):
         mosquitto(config=["no_such_option 1"])
 
 
-@pytest.mark.parametrize("kind", ["mosquitto", "iotcore"])
+@pytest.mark.parametrize("kind", [brokers.Mosquitto, brokers.Iotcore, Ejabberd])
 def test_independent_subscriber(kind):
-    with getattr(brokers, kind.capitalize())() as b, brokers.Subscriber(b.port, "a/#") as s:
+    brokers.require(kind.name)
+    with kind() as b, brokers.Subscriber(b.port, "a/#", user="u", password="any") as s:
         s.publish("a/b", b"x", qos=1, ContentType="text/plain")
         assert s.wait() == [("a/b", b"x")]
         assert s.got[0].properties.ContentType == "text/plain"
+
+
+def test_ejabberd_knows_its_users():
+    brokers.require("ejabberd")
+    with Ejabberd(users={"node": "secret"}) as b:
+        brokers.Subscriber(b.port, "a", user="node@localhost", password="secret").close()
+        with pytest.raises(RuntimeError, match="could not subscribe"):
+            brokers.Subscriber(b.port, "a", user="node@localhost", password="wrong", patience=1)
 
 
 def test_agent_driver(agent, server):

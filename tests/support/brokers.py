@@ -6,6 +6,8 @@ Iotcore()                                           # the embedded broker of PyP
 Subscriber(port, "#")                               # an independent client (paho) that collects what arrives
 """
 
+import atexit
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,6 +18,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from .harness import leave_out
 
 CERTS = Path(__file__).resolve().parent / "certs"
 
@@ -47,6 +51,15 @@ def program(name):
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin:/opt/homebrew/bin")
 
 
+def require(name):
+    """Leave the running test out if that broker ("mosquitto", "ejabberd", "iotcore") is not installed; fail in CI."""
+    if name == "iotcore":
+        if importlib.util.find_spec("iotcore") is None:
+            leave_out("iotcore is not installed (pip install iotcore)")
+    elif program({"ejabberd": "ejabberdctl"}.get(name, name)) is None:
+        leave_out("%s is not installed (apt-get install %s)" % (name, name))
+
+
 class Broker:
     """A broker process with a folder of its own."""
 
@@ -56,6 +69,7 @@ class Broker:
         self.folder = Path(tempfile.mkdtemp(prefix="umqtt5-%s-" % self.name))
         self.port = free_port()
         self.process = None
+        atexit.register(self.close)
 
     def __enter__(self):
         return self
@@ -118,6 +132,7 @@ class Broker:
 
     def close(self):
         """End it and remove its folder."""
+        atexit.unregister(self.close)
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -222,7 +237,7 @@ def _bool(flag):
 class Subscriber:
     """An independent MQTT 5 client (paho-mqtt): collects messages as (topic, payload, qos, retain, properties)."""
 
-    def __init__(self, port, *filters, qos=2, client_id=""):
+    def __init__(self, port, *filters, qos=2, client_id="", user=None, password=None, patience=10):
         import paho.mqtt.client as paho
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -230,13 +245,15 @@ class Subscriber:
         self.changed = threading.Condition()
         ready = threading.Event()
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+        if user is not None:
+            self.client.username_pw_set(user, password)
         options = SubscribeOptions(qos=qos, retainAsPublished=True)
         self.client.on_connect = lambda c, *a: c.subscribe([(f, options) for f in filters]) if filters else ready.set()
         self.client.on_subscribe = lambda *a: ready.set()
         self.client.on_message = self._message
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        if not ready.wait(10):
+        if not ready.wait(patience):
             self.close()
             raise RuntimeError("paho could not subscribe to %r" % (filters,))
 

@@ -48,8 +48,7 @@ def mosquitto():
     made = []
 
     def make(**kw):
-        if brokers.program("mosquitto") is None:
-            harness.leave_out("mosquitto is not installed (apt-get install mosquitto)")
+        brokers.require("mosquitto")
         made.append(brokers.Mosquitto(**kw))
         return made[-1]
 
