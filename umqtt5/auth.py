@@ -1,7 +1,9 @@
 """AUTH (3.15, 4.12): enhanced authentication while connecting, and re-authentication on a live connection.
 
-What belongs here: the AUTH packet, both ways. What does not: mechanisms. A mechanism is any object with `name` (str), `first()` -> bytes
-or None for CONNECT, `step(data)` -> bytes or None for each AUTH, `done(data)`; the last two raise ValueError when the server is not who it
+What belongs here: the AUTH packet, both ways. What does not: mechanisms. A mechanism is any object with `name` (str), `first()`
+-> bytes
+or None for CONNECT, `step(data)` -> bytes or None for each AUTH, `done(data)`; the last two raise ValueError when the server is
+not who it
 should be. scram.py has the one that ships. client.on_auth(client) is called after a re-authentication.
 """
 from . import wire

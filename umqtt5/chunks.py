@@ -1,6 +1,7 @@
 """A PUBLISH larger than rx, delivered in pieces to client.on_chunk(message, offset, total).
 
-What belongs here: the parser's state for such a packet. `message.payload()` and the other payload accessors see the piece; topic and
+What belongs here: the parser's state for such a packet. `message.payload()` and the other payload accessors see the piece; topic
+and
 properties can be read in the call with offset 0 only. The packet is acknowledged after the handler has taken the last piece.
 Constant memory: the pieces are what fits rx. 0 B.
 """

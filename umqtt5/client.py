@@ -44,7 +44,8 @@ class MQTTClient(Session):
     def connect(self, clean_start=True, timeout=None):
         """Connect and wait for the CONNACK, at most `timeout` seconds (default: the constructor's). Returns Session Present.
 
-        Raises Refused (CONNACK of 0x80 or more), OSError (network, time), ProtocolError, ValueError, MQTTException (connected already).
+        Raises Refused (CONNACK of 0x80 or more), OSError (network, time), ProtocolError, ValueError, MQTTException (connected
+        already).
         """
         self.start(clean_start, timeout)
         while self._state == 1:

@@ -58,7 +58,7 @@ class ProtocolError(MQTTException):
 
 
 class Refused(MQTTException):
-    """The server said no. `what`: packet name; `reason_code`: ReasonCode; `reason`: Reason String or ""; `props`: list of pairs."""
+    """The server said no. `what`: packet name; `reason_code`: ReasonCode; `reason`: Reason String or ""; `props`: list."""
 
     def __init__(self, what, reason_code, packet, props=()):
         from .reasons import ReasonCode
@@ -249,7 +249,8 @@ class Session:
         """Send (QoS 0) or store and send when there is room (QoS 1 and 2) one message; does not wait for acknowledgement.
 
         topic: bytes or str (a bytearray is encoded anew each time); msg: bytes-like or str; props: from props.encode().
-        Returns the packet identifier, 0 for QoS 0. Raises ValueError/TypeError (arguments, server limits), ResourceError (no room),
+        Returns the packet identifier, 0 for QoS 0. Raises ValueError/TypeError (arguments, server limits), ResourceError (no
+        room),
         OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
         if topic is not self._topic or props is not self._tprops:
@@ -262,7 +263,7 @@ class Session:
         props = self._th
         qos = props + _len(msg)
         if qos != self._last or retain:  # another length than last time, or something is in the way
-            # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, Remaining Length below 128
+            # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, length below 128
             if qos > self._qmax or retain and not self._caps & 4:
                 return self._publish_slow(msg, retain)
             topic[3] = 49 if retain else 48
@@ -284,7 +285,8 @@ class Session:
 
     def _write(self, buf, off, n):
         # Hand one packet to the socket. What it does not take now waits in _wb/_wo/_wn for flush(). Nothing may be pending here.
-        # No try here: with one, four arguments make a frame of more than 11 words. OSError goes to publish()'s caller or to work().
+        # No try here: with one, four arguments make a frame of more than 11 words. OSError goes to publish()'s caller or to
+        # work().
         k = (self._sw)(buf, off, n)
         if k != n:
             k = k or 0
@@ -303,7 +305,8 @@ class Session:
         self._qmax = self._last = 0  # sends publish() through _publish_slow, which waits
 
     def _dead(self):
-        # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or reports this.
+        # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or
+        # reports this.
         self._err = True
         self._qmax = self._last = self._wn = 0
         self._sw = _discard
@@ -550,7 +553,7 @@ class Session:
             pass  # what is stored holds more than there is: at worst a repetition after a reset
 
     def pump(self):
-        """Send records from the first unsent one on, as far as the server's Receive Maximum and the socket allow. 0 B. Spec 4.9."""
+        """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
         m = self.image
         if self._rel:
             self._rels(self)
@@ -632,7 +635,8 @@ class Session:
     def work(self):
         """One round without waiting: send what is left, read once, handle all whole packets, keep alive.
 
-        Returns True when a packet was handled or bytes moved. Raises OSError (network lost), Refused (server's DISCONNECT, CONNACK),
+        Returns True when a packet was handled or bytes moved. Raises OSError (network lost), Refused (server's DISCONNECT,
+        CONNACK),
         ProtocolError (violation); the connection is closed then. 0 B.
         """
         if self._busy:
@@ -661,7 +665,8 @@ class Session:
         return r
 
     def _long(self, i):
-        # Remaining Length of one to four bytes: returns the offset behind it, leaves the packet's end in _n; 0 when bytes are missing.
+        # Remaining Length of one to four bytes: returns the offset behind it, leaves the packet's end in _n; 0 when bytes are
+        # missing.
         b = self._rx
         n = k = 0
         while True:
@@ -681,7 +686,8 @@ class Session:
         return i
 
     def _too_large(self, i, s, end):
-        # A packet above our Maximum Packet Size: a PUBLISH may go to on_chunk in pieces, anything else is a violation (3.1.2.11.4).
+        # A packet above our Maximum Packet Size: a PUBLISH may go to on_chunk in pieces, anything else is a violation
+        # (3.1.2.11.4).
         if self._rx[i] >> 4 != 3 or not self.on_chunk or self._state != 2:
             self.violation(0x95)
         from . import chunks

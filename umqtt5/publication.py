@@ -1,6 +1,7 @@
 """Prepared publications, and the rare paths of publish.
 
-What belongs here: Publication (topic encoded once), payloads from a reader, and what core.publish() meets seldom: no connection, a
+What belongs here: Publication (topic encoded once), payloads from a reader, and what core.publish() meets seldom: no connection,
+a
 packet of 128 bytes and more, a full image, limits of the server, expiry in the queue. What does not: anything on each packet.
 """
 import time
@@ -13,7 +14,9 @@ _len = len
 
 
 class Publication:
-    """A message with a fixed topic, made by client.publication(); `buf` is its payload in place (a memoryview of `size` bytes)."""
+    """A message with a fixed topic, made by client.publication(); `buf` is its payload in place (a memoryview of `size`
+    bytes).
+    """
 
     def __init__(self, s, topic, size, retain, qos, props):
         if props:
@@ -282,7 +285,9 @@ def free_id(s, n):
 
 
 def fresh(s, i):
-    """A queued record with Message Expiry Interval, about to be sent: drop it (False) or reduce the interval by the time waited."""
+    """A queued record with Message Expiry Interval, about to be sent: drop it (False) or reduce the interval by the time
+    waited.
+    """
     m = s.image
     j = i + 9
     if m[j] & 8:  # sent before: no expiry any more (4.3.3-7)
@@ -375,7 +380,8 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
     """Publish `size` bytes that `reader.readinto(buf)` gives, through tx, in constant memory; returns the packet identifier.
 
     Blocking. The payload is not in the image: when the connection is lost before the acknowledgement, OSError tells the caller to
-    call again with a reader at its start. Waits for room in the window first. Raises as publish(); ValueError when the reader ends early
+    call again with a reader at its start. Waits for room in the window first. Raises as publish(); ValueError when the reader
+    ends early
     (the connection is closed then: the packet cannot be completed). 3.3.
     """
     if s._state != 2:

@@ -1,6 +1,7 @@
 """QoS 2, both ways: PUBREC, PUBREL, PUBCOMP (3.5 to 3.7, 4.3.3).
 
-What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once subs.py has parsed it, and the strict check
+What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once subs.py has parsed it, and the
+strict check
 of our Receive Maximum. Outbound PUBLISH at QoS 2 is core.py's: it is a record like QoS 1. Everything is 0 B.
 """
 from micropython import const

@@ -1,7 +1,8 @@
 """Setting up: the constructor's work, CONNECT with its Will, opening the socket, CONNACK.
 
 What belongs here: all that is needed once a connection and not again. Loaded by the constructor and connect(); with lean=True
-connect() drops it again. What does not: anything that runs while connected (core.py). Imports core, wire; lazily ssl, props, auth.
+connect() drops it again. What does not: anything that runs while connected (core.py). Imports core, wire; lazily ssl, props,
+auth.
 """
 import time
 
@@ -71,7 +72,8 @@ def construct(
     if client_id is None:
         client_id = b""
     wire.check_str(client_id, "client_id")
-    # What is needed once a connection lives in a dictionary of its own (read through Session.__getattr__): the instance's table has to
+    # What is needed once a connection lives in a dictionary of its own (read through Session.__getattr__): the instance's table
+    # has to
     # stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as dear).
     # the hottest first: nearer to their places in the table
     s._zero = 0
@@ -193,7 +195,8 @@ def _connect_props(o, p, rx):
         body = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :]
     else:
         p = b"\0"
-    for pid, name, n in ((0x11, "session_expiry", 4), (0x21, "receive_maximum", 2), (0x27, "_rl", 4), (0x22, "topic_alias_maximum", 2)):
+    for pid, name, n in ((0x11, "session_expiry", 4), (0x21, "receive_maximum", 2), (0x27, "_rl", 4), (0x22,
+    "topic_alias_maximum", 2)):
         if o[name] and f(p, 0, pid) < 0:
             body += bytes((pid,)) + o[name].to_bytes(n, "big")
     o["_expiry"] = o["session_expiry"]
@@ -393,7 +396,8 @@ def _tag(s):
 
 
 def _settle(s, mode):
-    # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client identifier);
+    # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client
+    # identifier);
     # 1: the server has no session: QoS 1 and 2 PUBLISH go out again as new messages; 2: the session is resumed (4.4).
     m = s.image
     i = 10

@@ -16,7 +16,8 @@ _topic_name = wire.topic_name
 class Message:
     """The message being delivered: one object, reused. Valid until the handler returns; afterwards its methods raise ValueError.
 
-    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup. 16 B (32-bit): topic, payload, which are views of
+    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup. 16 B (32-bit): topic, payload, which are
+    views of
     rx and must not be kept: copy them with bytes() (on CPython a kept view raises ValueError, on a board it shows later bytes).
     """
 
@@ -112,7 +113,9 @@ class Message:
         return props.decode(self._b, self._p) if self._p else []
 
     def reject(self, code, props=b""):
-        """Refuse this QoS 1 or 2 message: PUBACK or PUBREC carries `code` (0x80 or more) and properties. A shared message is lost then."""
+        """Refuse this QoS 1 or 2 message: PUBACK or PUBREC carries `code` (0x80 or more) and properties. A shared message is
+        lost then.
+        """
         from . import reasons
 
         if code < 128 or not reasons.sendable(code, 4):
@@ -287,7 +290,8 @@ def deliver(s, m):
 
 
 def _route(s, m):
-    # True when a handler took it. Subscription identifiers are 1 + the index of the route (113 instructions against 767 and more).
+    # True when a handler took it. Subscription identifiers are 1 + the index of the route (113 instructions against 767 and
+    # more).
     r = False
     i = m._p
     if i:
@@ -519,25 +523,29 @@ def _wait(s, pid, timeout, name):
 def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=False, retain_handling=0, props=b"", timeout=None):
     """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
 
-    `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter (granted
+    `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter
+    (granted
     QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8, 3.9.
     """
     if isinstance(topic, (str, bytes)):
-        topic = [(topic, qos, {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling})]
+        options = {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling}
+        topic = [(topic, qos, options)]
     if s._busy:
         raise ResourceError("called from a handler: set a flag there and call it from the main loop")
     return _wait(s, subscribe_start(s, topic, props, to), timeout, "SUBACK")
 
 
 def unsubscribe(s, topic, props=b"", timeout=None):
-    """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as subscribe()."""
+    """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as
+    subscribe().
+    """
     if s._busy:
         raise ResourceError("called from a handler: set a flag there and call it from the main loop")
     return _wait(s, unsubscribe_start(s, [topic] if isinstance(topic, (str, bytes)) else topic, props), timeout, "UNSUBACK")
 
 
 def again(s, k=0):
-    """Send the SUBSCRIBE of the remembered subscription at index `k` or after it: for a server that has no session any more (link.py).
+    """Send the SUBSCRIBE of the remembered subscription at index `k` or after it: for a server without our session (link.py).
 
     Returns the index to go on with, or None after the last. Nothing may be half written.
     """

@@ -1,6 +1,7 @@
 """TLS around a socket that is still connecting: context, handshake errors in clear words.
 
-`ssl` of the client: True (verified where the system has authorities: CPython; not verified on a board), an SSLContext, or a mapping with
+`ssl` of the client: True (verified where the system has authorities: CPython; not verified on a board), an SSLContext, or a
+mapping with
 ca, cert, key (file names), server_hostname, verify (True where there is a ca).
 """
 import time
@@ -44,7 +45,9 @@ def wrap(s, k):
 
 
 def guard(s, t):
-    """The write of the handshake: what goes wrong becomes an OSError that says what to do. Replaced by the plain write afterwards."""
+    """The write of the handshake: what goes wrong becomes an OSError that says what to do. Replaced by the plain write
+    afterwards.
+    """
 
     def write(buf, off, n):
         try:
