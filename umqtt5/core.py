@@ -543,7 +543,7 @@ class Session:
             n = (m[4] << 8 | m[5]) - n
             m[4] = n >> 8
             m[5] = n & 255
-        if self._save:
+        if self._save and not keep:  # with keep the record is not finished: the caller saves
             self._saved()
 
     def _saved(self):
