@@ -9,6 +9,7 @@ import pytest
 
 from support import brokers, mpy
 from support.packets import (
+    AUTH,
     CONNECT,
     DISCONNECT,
     PINGREQ,
@@ -18,6 +19,7 @@ from support.packets import (
     PUBREL,
     SUBSCRIBE,
     UNSUBSCRIBE,
+    auth,
     connack,
     disconnect,
     packet,
@@ -433,6 +435,34 @@ def test_a_large_message_is_reported_whole(agent, server):
     up(agent, server, rx=60000)
     server.send(publish("t", payload))
     assert bytes.fromhex(agent.wait("message")["payload_hex"]) == payload
+
+
+# --- enhanced authentication
+
+
+def asked(data, code=0x18):
+    """AUTH of the server."""
+    return auth(code, [("authentication_method", "echo"), ("authentication_data", data)])
+
+
+def test_the_echo_mechanism_answers_in_turn(agent, server):
+    server.answers[CONNECT] = asked(b"1")
+    server.answers[AUTH] = [asked(b"2"), connack(0, [("authentication_method", "echo"), ("authentication_data", b"end")])]
+    steps = {"mechanism": "echo", "steps_hex": ["61", "62ff", "63", "64"]}
+    event = agent.do("connect", port=server.port, client_id="c", auth=steps)
+    assert (event["ev"], event["props"]["authentication_data_hex"]) == ("connected", b"end".hex())
+    assert server.expect(CONNECT).prop("authentication_method") == "echo"
+    assert [server.expect(AUTH).prop("authentication_data") for _ in range(2)] == [b"a", b"b\xff"]
+    server.answers[AUTH] = [asked(b"3"), asked(b"4"), asked(b"end", 0)]
+    agent.send("reauth")
+    p = server.wait_for(AUTH)
+    assert (p.code, p.prop("authentication_method")) == (0x19, "echo")
+    assert [server.wait_for(AUTH).prop("authentication_data") for _ in range(2)] == [b"c", b"d"]
+    agent.do("publish", topic="t", qos=1)
+    agent.wait("acked")
+    server.send(disconnect(0x87))
+    assert agent.wait("disconnected")["reason_code"] == 0x87
+    clean(agent)
 
 
 # --- the rest

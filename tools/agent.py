@@ -441,12 +441,16 @@ class Agent:
             from umqtt5 import ws
 
             kw["transport"] = ws.client(cmd["ws"])
+        tls = cmd.get("tls")
+        if tls is not None:
+            tls = dict(tls)
+            tls.setdefault("verify", True)
         password = cmd.get("password")
         if cmd.get("password_hex") is not None:
             password = unhexlify(cmd["password_hex"])
         c = umqtt5.MQTTClient(
             cmd.get("client_id", ""), cmd.get("host", "127.0.0.1"), cmd.get("port", 1883), cmd.get("user"), password,
-            cmd.get("keepalive", 60), cmd.get("tls"), **kw
+            cmd.get("keepalive", 60), tls, **kw
         )  # fmt: skip
         if getattr(kw.get("store"), "error", ""):  # what was stored is refused: the session begins anew
             sys.stderr.write(kw["store"].error + "\n")
