@@ -176,7 +176,18 @@ def library(board, profile, facts, where):
     return files
 
 
-def read_settings(path, board):
+def der(data, name):
+    """A certificate file as the board wants it: DER. PEM is turned into it, when it holds one certificate."""
+    marks = data.count(b"-----BEGIN CERTIFICATE-----")
+    if marks == 0:
+        return data
+    if marks > 1:
+        raise BoardError("%s holds %d certificates, a board takes one: that of the authority which signed the broker's" % (name, marks))
+    body = data.split(b"-----BEGIN CERTIFICATE-----")[1].split(b"-----END CERTIFICATE-----")[0]
+    return base64.b64decode(body)
+
+
+def read_settings(path, board, profile):
     """The settings file as bytes and parsed, checked as the board will check it. BoardError with a line for each mistake."""
     import settings
 
@@ -189,7 +200,11 @@ def read_settings(path, board):
         ca = values["tls"]["ca"]
         local = Path(path).parent / ca.lstrip("/")
         if local.exists():
-            files["/" + ca.lstrip("/")] = local.read_bytes()
+            files["/" + ca.lstrip("/")] = der(local.read_bytes(), local)
+        else:
+            print("%s is not beside the settings: it has to be on the board already" % ca)
+    if values["qos"] == 2 and profile == "telemetry":
+        raise BoardError('%s: "qos": 2 needs --profile typical' % path)
     return files
 
 
@@ -237,7 +252,7 @@ class Deploy:
         want = {} if o.romfs else {"/lib/" + n: d for n, d in lib.items()}
         want["/main.py"] = Path(o.main or ROOT / "ports" / o.board / "main.py").read_bytes()
         if o.settings:
-            want.update(read_settings(o.settings, o.board))
+            want.update(read_settings(o.settings, o.board, o.profile))
         elif "/settings.json" not in self.hashes(["/settings.json"]):
             self.say("no settings on the board yet: --settings FILE (start from ports/%s/settings.example.json)" % o.board)
         image = self.image(lib) if o.romfs else None
@@ -470,7 +485,7 @@ def main(argv=None):
     transport = None
     try:
         if o.settings:
-            read_settings(o.settings, o.board)  # before the board is disturbed
+            read_settings(o.settings, o.board, o.profile)  # before the board is disturbed
         transport = connect(o.port)
         code = Deploy(transport, o).go()
         if not o.no_start:

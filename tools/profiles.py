@@ -16,10 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "umqtt5"
 
-# What a node that measures and sends needs, QoS 0 and 1.
-TELEMETRY = ["__init__", "core", "client", "setup", "wire", "props", "reasons", "link", "store", "publication"]
-# And what one needs that listens too, sends QoS 2, or uses topic aliases.
-TYPICAL = TELEMETRY + ["subs", "topics", "qos2", "alias"]
+# What a node that measures and sends needs: QoS 0 and 1, kept connected, TLS, a session that survives sleep.
+TELEMETRY = [
+    "__init__", "core", "client", "setup", "wire", "props", "reasons", "publication", "alias", "link", "redirect", "tls", "store",
+    "store_esp32",
+]  # fmt: skip
+# And what one needs that listens too, sends QoS 2, or asks questions.
+TYPICAL = TELEMETRY + ["subs", "topics", "qos2", "chunks", "rpc"]
 
 
 def modules(profile):

@@ -1,5 +1,5 @@
 # The settings of a node: what keys there are, of what type, with what defaults; read from settings.json and checked.
-# Runs on the board and on the host (tools/deploy.py checks with it before anything is copied). Imports json only; knows no hardware.
+# Runs on the board and on the host (tools/deploy.py checks with it before anything is copied). Imports json; knows no hardware.
 import json
 
 # key, kind, default (None: must be given), what it means. Kinds: str, int, bool, a tuple of words, wifi, tls, text (str or null).
@@ -19,19 +19,25 @@ KEYS = (
     ("qos", "int", 1, "0, 1 or 2"),
     ("keepalive", "int", 60, "seconds"),
     ("session_expiry", "int", 86400, "seconds that the broker keeps the session"),
-    ("inflight", "int", 1024, "bytes for messages not yet acknowledged"),
+    ("inflight", "int", 1000, "bytes for messages not yet acknowledged"),
     ("store", ("none", "file", "nvs", "rtc"), "none", "where these bytes survive a reset"),
     ("interval", "int", 60, "seconds between two measurements"),
     ("sleep", ("none", "light", "deep"), "none", "what to do between them"),
-    ("watchdog", "int", 8, "seconds; 0: none"),
+    ("watchdog", "int", 30, "seconds; 0: none"),
 )
 RANGES = {
     "wifi_timeout": (1, 300), "port": (0, 65535), "qos": (0, 2), "keepalive": (0, 65535), "session_expiry": (0, 4294967295),
-    "inflight": (64, 65535), "interval": (1, 604800), "watchdog": (0, 120),
+    "inflight": (64, 65535), "interval": (1, 500000), "watchdog": (0, 120),
 }  # fmt: skip
 LACKS = {"rp2": (("store", "nvs"), ("store", "rtc"), ("sleep", "deep")), "esp32": ()}
-_NAMES = {"str": "text", "int": "a whole number", "bool": "true or false", "text": "text",
-          "wifi": "a list of {\"ssid\": ..., \"password\": ...}", "tls": "false or {\"ca\": ..., \"server_hostname\": ...}"}  # fmt: skip
+_NAMES = {
+    "str": "text",
+    "text": "text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "wifi": 'a list of {"ssid": ..., "password": ...}',
+    "tls": 'false or {"ca": ..., "server_hostname": ...}',
+}
 
 
 class SettingsError(Exception):
@@ -109,6 +115,12 @@ def check(values, board=None, source="settings.json"):
                 say('"%s" must not be empty' % key)
         if values["country"] and len(values["country"]) != 2:
             say('"country" must be two letters')
+        if values["sleep"] == "deep" and values["qos"] and values["store"] == "none":
+            say('"sleep": "deep" with "qos": %d needs a "store", for example "rtc"' % values["qos"])
+        if values["sleep"] != "none" and values["session_expiry"] <= values["interval"]:
+            say('"session_expiry" must be longer than "interval", or the broker forgets the node while it sleeps')
+        if values["store"] == "rtc" and values["inflight"] > 2037:
+            say('"inflight" can be 2037 at most in RTC memory (1013 for two copies)')
         for c in "+#":
             if c in values["topic"]:
                 say('"topic" must not contain "%s"' % c)

@@ -101,8 +101,9 @@ class Board:
         cause, ms = "soft", 0
         if self._hard:
             cause, self._hard = "hard", False
-        elif note.exists():
-            cause, ms = note.read_text().split()
+        elif note.exists() and note.read_bytes()[4:]:
+            data = note.read_bytes()
+            cause, ms = data[4 : 4 + int.from_bytes(data[:4], "big")].decode().split()
             note.unlink()
             self._raw = False
         if int(ms):

@@ -75,10 +75,13 @@ class Rom:
 
 
 def become():
-    world = fakes.World(_a["board"], path=_a["keep"], real=time)
+    world = fakes.World(_a["board"], path=_a["keep"], real=time, exits=True)
     for ssid, password in _a["air"]:
         world.ap(ssid, password, join_ms=20, dhcp_ms=20)
     world.cause = _a["cause"]
+    world.open()
+    if _a["cause"] == "power":
+        world.keep("rtc", b"")
     fakes.install(world)
     names = {"mount": vfs.mount, "umount": vfs.umount, "VfsLfs2": vfs.VfsLfs2, "VfsRom": vfs.VfsRom, "VfsPosix": vfs.VfsPosix}
     rom = None

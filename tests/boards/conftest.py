@@ -97,3 +97,13 @@ def broker(tmp_path):
     yield b
     b.process.terminate()
     b.process.wait()
+
+
+def until(condition, seconds):
+    """Wait until condition() is true, at most `seconds`; returns what it gave last."""
+    end = time.monotonic() + seconds
+    while True:
+        got = condition()
+        if got or time.monotonic() > end:
+            return got
+        time.sleep(0.05)

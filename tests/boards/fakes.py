@@ -3,7 +3,9 @@
 # and NVS that survive what they survive. Runs on CPython and MicroPython; install() puts them into sys.modules.
 #
 # Sources of the behaviour: MicroPython's ports/esp32/network_wlan.c, extmod/network_cyw43.c, machine_rtc.c, machine_wdt.c.
+import json
 import sys
+from binascii import hexlify, unhexlify
 
 _PERIOD = 1 << 30  # ticks_ms() wraps here on both boards
 
@@ -32,10 +34,13 @@ def sta():
 class World:
     """Everything outside the program: time, the air, power. One for a test; survives any number of resets of the chip."""
 
-    def __init__(self, board="esp32", start_ms=0, path=None, real=None):
+    def __init__(self, board="esp32", start_ms=0, path=None, real=None, exits=False):
         self.board = board
+        self.skip = 1 << 30
         self.ms = start_ms
         self.real = real  # a time module: real time; None: virtual time that sleep moves on
+        self.exits = exits  # a reset ends this process (board.py starts it again); else it is the exception Reset
+        self.skipped = 0  # real time: ms that sleep did not wait
         self.aps = {}
         self.path = path  # prefix of files that stand for RTC memory and NVS; None: kept in this object
         self.rtc = b""
@@ -52,13 +57,14 @@ class World:
         self.temperature = 25.0
         self.log = []
         self.sta = sta()
+        self.files = {}
 
     def ap(self, ssid, password="", join_ms=800, dhcp_ms=400, status=None):
         """An access point; `status`: the driver's number when it refuses."""
         self.aps[ssid] = Space(password=password, join_ms=join_ms, dhcp_ms=dhcp_ms, status=status)
 
     def now(self):
-        return self.real.ticks_ms() if self.real else self.ms
+        return self.real.ticks_ms() + self.skipped if self.real else self.ms
 
     def pass_ms(self, ms):
         """Virtual time goes on; a watchdog that was not fed bites."""
@@ -78,30 +84,39 @@ class World:
         self.radio_on = False
         self.sta = sta()
         if cause == "power":
-            self.rtc = b""
+            self.keep("rtc", b"")
             self.unix0 = None
-        if self.real:  # the process that plays the chip (board.py) reads why, and starts anew
-            with open(self.path + ".reset", "w") as f:
-                f.write("%s %d" % (cause, ms))
+        if self.exits:  # the process that plays the chip (board.py) reads why, and starts anew
+            self.keep("reset", ("%s %d" % (cause, ms)).encode())
             raise SystemExit(3)
         raise Reset(cause, ms)
 
+    def open(self):
+        """Open the files that stand for memories and for the reset line; later the file system may be another one."""
+        for name in ("rtc", "nvs", "reset"):
+            f = self.path + "." + name
+            try:
+                self.files[name] = open(f, "r+b")
+            except OSError:
+                self.files[name] = open(f, "w+b")
+        if self.keep("nvs"):
+            self.nvs = {k: unhexlify(v) for k, v in json.loads(self.keep("nvs")).items()}
+
     def keep(self, name, data=None):
-        """Read or write the file that stands for a memory."""
+        """Read or write a memory: 4 bytes of length, then its content."""
         if self.path is None:
             if data is not None:
                 setattr(self, name, data)
             return getattr(self, name)
-        f = self.path + "." + name
+        if not self.files:
+            self.open()
+        f = self.files[name]
+        f.seek(0)
         if data is not None:
-            with open(f, "wb") as h:
-                h.write(data)
+            f.write(len(data).to_bytes(4, "big") + data)
+            f.flush()
             return data
-        try:
-            with open(f, "rb") as h:
-                return h.read()
-        except OSError:
-            return b""
+        return f.read(int.from_bytes(f.read(4), "big"))
 
 
 _TIMES = {"wrong": 2500, "no ap": 3000}
@@ -352,6 +367,8 @@ def esp32_module(world, sensor="mcu"):
             for k in self.new:
                 world.nvs[self.n + "/" + k] = self.new[k]
             self.new = {}
+            if world.path is not None:
+                world.keep("nvs", json.dumps({k: hexlify(v).decode() for k, v in world.nvs.items()}).encode())
 
     m = Space(NVS=NVS)
     if sensor == "mcu":
@@ -401,6 +418,23 @@ def time_module(world, real):
     )  # fmt: skip
 
 
+def real_time_module(world):
+    """Real time, counted in milliseconds from the start of the chip. world.skip: sleeps of that many ms and more do not wait."""
+    t = world.real
+    keep = {n: getattr(t, n) for n in dir(t) if n[:2] != "__"}
+    world.t0 = t.ticks_ms()
+
+    def sleep_ms(ms):
+        if ms >= world.skip:
+            world.skipped += ms
+        else:
+            t.sleep_ms(ms)
+
+    keep["ticks_ms"] = lambda: (t.ticks_diff(t.ticks_ms(), world.t0) + world.skipped) & (_PERIOD - 1)
+    keep["sleep_ms"] = sleep_ms
+    return Space(**keep)
+
+
 def install(world, sensor="mcu"):
     """Put the fakes of world.board into sys.modules; with world.real None, virtual time too. Forgets the boards' modules."""
     for name in ("chip", "wifi", "clock", "node"):
@@ -425,7 +459,9 @@ def install(world, sensor="mcu"):
         sys.modules["esp32"] = esp32_module(world, sensor)
     else:
         sys.modules["rp2"] = Space(country=sys.modules["network"].country)
-    if world.real is None:
+    if world.real is not None:
+        sys.modules["time"] = real_time_module(world)
+    else:
         sys.modules["time"] = time_module(world, _kept["real time"])
     return world
 

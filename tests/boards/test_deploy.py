@@ -88,7 +88,7 @@ def test_only_what_changed_is_copied(boards, checkout, settings):
     f.write_text(f.read_text() + "\n\nCHANGED = 1\n")
     assert copied(ok(deploy(b, root=tree))) == ["/lib/umqtt5/wire.mpy"]
     assert "CHANGED" in mpremote(b.port, "exec", "import umqtt5.wire; print(dir(umqtt5.wire))").stdout
-    assert copied(ok(deploy(b, "--settings", settings(qos=2), root=tree))) == ["/settings.json"]
+    assert copied(ok(deploy(b, "--settings", settings(qos=0), root=tree))) == ["/settings.json"]
 
 
 def test_smaller_profile_and_sources_beside_the_mpy_are_cleared_away(boards):
@@ -202,10 +202,18 @@ def test_settings_on_the_board_are_checked_there(boards):
 
 
 def test_ca_file_goes_with_the_settings(boards, settings, tmp_path):
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nAAECAwQ=\n-----END CERTIFICATE-----\n")
     b = boards()
     said = ok(deploy(b, "--settings", settings(tls={"ca": "ca.pem"})))
     assert "/ca.pem" in copied(said)
+    assert "0001020304" in mpremote(b.port, "exec", "print(open('/ca.pem','rb').read().hex())").stdout  # DER, as boards want it
+
+
+def test_qos_2_needs_more_than_the_smallest_profile(boards, settings):
+    b = boards()
+    p = deploy(b, "--settings", settings(qos=2))
+    assert p.returncode == 1 and "needs --profile typical" in p.stderr
+    ok(deploy(b, "--settings", settings(qos=2), "--profile", "typical"))
 
 
 def test_clear_errors(boards, tmp_path):

@@ -1,4 +1,4 @@
-# ports/common/settings: each mistake gives one clear line. Runs on CPython and MicroPython; tests/boards/test_ports.py runs it on both.
+# ports/common/settings: each mistake gives one clear line. Runs on CPython and MicroPython.
 import json
 import sys
 
@@ -60,11 +60,14 @@ def test_wrong_value():
     one('"country" must be two letters', country="Netherlands")
     one('"topic" must not contain "#"', topic="a/#")
     one('"server" must not be empty', server="")
+    one('"sleep": "deep" with "qos": 1 needs a "store", for example "rtc"', sleep="deep")
+    one('"session_expiry" must be longer than "interval", or the broker forgets the node while it sleeps', sleep="light", session_expiry=60)
+    one('"inflight" can be 2037 at most in RTC memory (1013 for two copies)', store="rtc", inflight=2048)
 
 
 def test_what_the_board_cannot_do():
     one('"store": "rtc" is not possible on rp2', "rp2", store="rtc")
-    one('"sleep": "deep" is not possible on rp2', "rp2", sleep="deep")
+    one('"sleep": "deep" is not possible on rp2', "rp2", sleep="deep", store="file")
     assert lines("esp32", store="rtc", sleep="deep") == []
 
 
