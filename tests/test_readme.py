@@ -12,7 +12,7 @@ from support import brokers, mpy
 INTERPRETERS = ("host",)
 README = (mpy.ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
-PRINTS = {"def lamp": "lamp b'on'"}  # what a program that contains this has to print
+PRINTS = {"def lamp": "lamp b'on'", "asyncio": "b'balcony/lamp' b'on'"}  # what a program that contains this has to print
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
