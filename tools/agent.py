@@ -346,6 +346,7 @@ class Agent:
         self.ended = False  # a connection that was up has ended, its event is out, the library has yet to raise
         self.connect_tag = self.close_tag = self.ping_tag = None
         self.waiting = []  # commands that came while the connection is being made
+        self.qos0 = 0  # messages of QoS 0, which client.sent does not count
         self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag
         self.prepared = {}
 
@@ -478,6 +479,8 @@ class Agent:
             pid = p.send(msg) if len(msg) == size else p.send_any(msg)
         else:
             pid = c.publish(topic, msg, *args)
+        if not pid:
+            self.qos0 += 1
         emit("published", tag, "packet_id", pid or 0)
 
     def subscribe(self, cmd, tag):
@@ -525,13 +528,13 @@ class Agent:
         if self.connecting:
             self.lost(OSError(103, "dropped"))  # ECONNABORTED: the outcome of `connect`
 
-    def stats(self, cmd, tag):
+    def stats(self, cmd, tag):  # client.sent does not count QoS 0 messages
         fields = ()
         if _MICROPYTHON:
             gc.collect()
             fields = ("mem_alloc", gc.mem_alloc(), "mem_free", gc.mem_free())
         c = self.client
-        inflight, sent, received = (0, 0, 0) if c is None else (c.pending(), c.sent, c.received)
+        inflight, sent, received = (0, 0, 0) if c is None else (c.pending(), c.sent + self.qos0, c.received)
         emit("stats", tag, *(fields + ("inflight", inflight, "sent", sent, "received", received)))
 
     # --- what the library reports

@@ -83,6 +83,7 @@ class Publication:
         check_size(s, self._n, retain)
         if self._h + self.size <= s._smax:  # any payload fits: no check on this connection again
             self._ok = s._sock
+        s.sent -= 1
         return s._write(self._b, self._o, self._n)
 
     def send(self, payload):
@@ -162,6 +163,7 @@ def publish_slow(s, msg, retain):
             s.sent -= 1
             s._write(msg, 0, _len(msg))
         s.drain()
+    s.sent -= 1  # which does not count QoS 0: the fast path has no instructions to spare for it
     if s._alias:
         s._alias.sent(s)
     if not s._wn and not s._err:

@@ -323,6 +323,7 @@ def start(s, clean_start=True, timeout=None):
     else:
         _pollers(s, t)
     s._rest(p, 0, len(p), 0)
+    s.sent += 1
     try:
         s.flush()
     except OSError:
