@@ -346,7 +346,7 @@ class Agent:
         self.ended = False  # a connection that was up has ended, its event is out, the library has yet to raise
         self.connect_tag = self.close_tag = self.ping_tag = None
         self.waiting = []  # commands that came while the connection is being made
-        self.qos0 = 0  # messages of QoS 0, which client.sent does not count
+        self.qos0 = 0  # QoS 0 messages sent, which client.sent does not count
         self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag
         self.prepared = {}
 
@@ -405,7 +405,7 @@ class Agent:
         config = {k: v for k, v in cmd.items() if k not in ("do", "tag", "clean_start", "timeout", "reconnect")}
         if config != self.config or clean and not cmd.get("client_id"):  # an empty client_id asks for a new one
             self.client = self.make(cmd, None if clean else self.client)
-            self.config, self.prepared = config, {}
+            self.config, self.prepared, self.qos0 = config, {}, 0
         self.tags, self.connect_tag, self.ping_tag, self.ended = {}, tag, None, False
         if cmd.get("reconnect"):
             from umqtt5.link import Link
@@ -528,7 +528,7 @@ class Agent:
         if self.connecting:
             self.lost(OSError(103, "dropped"))  # ECONNABORTED: the outcome of `connect`
 
-    def stats(self, cmd, tag):  # client.sent does not count QoS 0 messages
+    def stats(self, cmd, tag):
         fields = ()
         if _MICROPYTHON:
             gc.collect()
