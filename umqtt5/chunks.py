@@ -7,48 +7,74 @@ Constant memory: the pieces are what fits rx. 0 B.
 """
 from . import subs, wire
 
+_vbi = wire.vbi
+_vbi_size = wire.vbi_size
+
 
 def begin(s, i, st, end):
     """The packet at i in rx is too large: start delivery when topic and properties are there. False: bytes are missing."""
     if s._msg is None:
         subs.register(s)
-    b = s._rx
-    e = s._e
-    first = b[i]
-    if first & 6 == 6 or first & 14 == 8:
-        s.violation(0x81)
-    if e - st < 2:
+    st = _header(s, i, st, end)
+    if not st:
         return False
-    n = b[st] << 8 | b[st + 1]
-    p = st + 2 + n + (2 if first & 6 else 0)
-    k = -1 if p >= e else wire.vbi(b, p, e)
-    d = p + wire.vbi_size(k) + k
-    if k == -2 or d > end:
-        s.violation(0x81)
-    if k == -1 or d > e:
-        if (p if k < 0 else d) - i > s._rl:
-            s.violation(0x95)  # topic and properties alone do not fit rx
-        return False
-    m = s._msg
-    m._f = first
-    m._t = st + 2
-    m._n = n
-    if n:
-        subs._check_topic(s, st + 2, n)
-    else:
-        m._tb = None
-    subs._begin(s, p, end)
-    s._cpid = 0
-    if first & 6:
-        s._cpid = b[p - 2] << 8 | b[p - 1]
-        if not s._cpid:
-            s.violation(0x82)
-    s._cskip = first & 4 and s.find_record(s._cpid, 4)
-    s._left = s._ctotal = end - d
-    s._i = d
+    s._msg._d = st
+    _start(s, s._rx[i], i, end)
+    s._left = s._ctotal = end - st
+    s._i = st
     s.received += 1
     s._chunk = chunk
     return True
+
+
+def _header(s, i, st, end):
+    # Offset of the payload, or 0 when bytes before it are missing.
+    b = s._rx
+    if b[i] & 6 == 6 or b[i] & 14 == 8:
+        s.violation(0x81)
+    if s._e - st < 2:
+        return 0
+    p = b[st] << 8 | b[st + 1]
+    p += st + 4 if b[i] & 6 else st + 2
+    k = _vbi(b, p, s._e)
+    if k >= 0:
+        p += _vbi_size(k)
+        p += k
+    if k == -2 or p > end:
+        s.violation(0x81)
+    if k >= 0 and p <= s._e:
+        return p
+    if p - i > s._rl:
+        s.violation(0x95)  # topic and properties alone do not fit rx
+    return 0
+
+
+def _start(s, first, i, end):
+    # Topic, packet identifier and properties, as subs.publish_in() does.
+    m = s._msg
+    b = s._rx
+    i += 1
+    while b[i] > 127:
+        i += 1
+    m._f = first
+    m._t = i + 3
+    m._n = b[i + 1] << 8 | b[i + 2]
+    i += 3
+    if m._n:
+        subs._check_topic(s, i, m._n)
+    else:
+        m._tb = None
+    i += m._n
+    s._cpid = 0
+    s._cskip = False
+    if first & 6:
+        s._cpid = b[i] << 8 | b[i + 1]
+        if not s._cpid:
+            s.violation(0x82)
+        if first & 4 and s.find_record(s._cpid, 4):
+            s._cskip = True
+        i += 2
+    subs._begin(s, i, end)
 
 
 def chunk(s, i):

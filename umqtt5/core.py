@@ -212,11 +212,13 @@ def _prepare_props(s, props):
     if props:
         if type(props) is not bytes:
             raise TypeError("props: give bytes made by props.encode()")
-        if props is not s._okprops:
+        if props not in s._okprops:  # the last four blocks are known to be right
             from . import props as p
 
             p.block(props, 3)
-            s._okprops = props
+            k = s._okprops
+            k[k[4]] = props
+            k[4] = k[4] + 1 & 3
         s._texp = s._find(props, 0, 2) >= 0
         if s._find(props, 0, 0x23) >= 0:
             from . import alias
@@ -228,12 +230,12 @@ class Session:
     """State of one session; faces subclass it and add only how to wait. Made by setup.construct()."""
 
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
-    _cb = _will = _sock = _err = _refused = _okprops = _alias = None
+    _cb = _will = _sock = _err = _refused = _alias = None
     _state = 0  # 0 closed, 1 waiting for CONNACK, 2 connected
     _qmax = _wn = sent = received = _busy = _left = _rel = _flight = dropped = 0
     _acks = ()
     _o = {}
-    _msg = _rpc = on_auth = _qos2_in = _pubslow = None
+    _msg = _rpc = on_auth = _qos2_in = _pubslow = _big_in = _alias_in = None
     _again = False
 
     def __getattr__(self, name):
@@ -690,9 +692,11 @@ class Session:
         # (3.1.2.11.4).
         if self._rx[i] >> 4 != 3 or not self.on_chunk or self._state != 2:
             self.violation(0x95)
-        from . import chunks
+        if self._big_in is None:  # an import statement allocates each time
+            from . import chunks
 
-        return chunks.begin(self, i, s, end)
+            self._big_in = chunks.begin
+        return (self._big_in)(self, i, s, end)
 
     # ---------------------------------------------------------------- keep-alive (3.1.2.10)
 

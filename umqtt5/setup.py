@@ -135,6 +135,7 @@ def construct(
     s._tb = s._topic = s._tprops = s._wx = s._wb = s._pr = s._pw = None
     s._pb = b""
     s._seen = [None] * 8 + [0]
+    s._okprops = [None] * 4 + [0]
     s._texp = s._pong = False
     s._th = s._wo = s._wt = s._owed = s._i = s._e = s._qfast = s._due = 0
     s._h = s._live = [illegal] * 16

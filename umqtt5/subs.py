@@ -225,9 +225,11 @@ def _begin(s, i, end):
 
 
 def _alias(s, i):
-    from . import alias
+    if s._alias_in is None:
+        from . import alias
 
-    alias.incoming(s, i)
+        s._alias_in = alias.incoming
+    (s._alias_in)(s, i)
 
 
 def _acked_in(s, i, end):
