@@ -344,7 +344,8 @@ class Agent:
         self.client = self.link = self.config = None
         self.up = self.connecting = self.held = False
         self.ended = False  # a connection that was up has ended, its event is out, the library has yet to raise
-        self.connect_tag = self.close_tag = self.ping_tag = None
+        self.connect_tag = self.close_tag = None
+        self.pings = []  # tags of `ping` that have no pong yet
         self.waiting = []  # commands that came while the connection is being made
         self.qos0 = 0  # QoS 0 messages sent, which client.sent does not count
         self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag
@@ -406,10 +407,11 @@ class Agent:
         if config != self.config or clean and not cmd.get("client_id"):  # an empty client_id asks for a new one
             self.client = self.make(cmd, None if clean else self.client)
             self.config, self.prepared, self.qos0 = config, {}, 0
-        self.tags, self.connect_tag, self.ping_tag, self.ended = {}, tag, None, False
+        self.tags, self.pings, self.connect_tag, self.ended = {}, [], tag, False
         if cmd.get("reconnect"):
             from umqtt5.link import Link
 
+            self.client.timeout = cmd.get("timeout", 10)
             self.link = Link(self.client, clean_start=clean, on_down=self.on_down)
             return
         self.connecting = True
@@ -495,7 +497,7 @@ class Agent:
 
     def ping(self, cmd, tag):
         self.need().ping()
-        self.ping_tag = tag
+        self.pings.append(tag)
 
     def reauth(self, cmd, tag):
         self.need().reauth()
@@ -573,8 +575,7 @@ class Agent:
         )  # fmt: skip
 
     def on_pong(self, client):
-        tag, self.ping_tag = self.ping_tag, None
-        emit("pong", tag)
+        emit("pong", self.pings.pop(0) if self.pings else None)
 
     def on_down(self, client, e):
         """The link lost a connection, or a try of it failed; it goes on by itself unless it is stopped."""
