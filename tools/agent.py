@@ -230,7 +230,8 @@ def _value(b, i):
             while b[k - 1] == 92:  # an odd number of backslashes escapes the quote
                 k -= 1
             if not j - k & 1:
-                return json.loads(memoryview(b)[i : j + 1]), j + 1
+                text = json.loads(memoryview(b)[i : j + 1])
+                return (text if b.find(b"\\u", i, j) < 0 else _pairs(text)), j + 1
     if first not in (b"{", b"["):
         j = i
         while j < len(b) and b[j] not in b" \t\r\n,]}":
@@ -257,6 +258,17 @@ def _value(b, i):
         if b[i : i + 1] != b",":
             raise ValueError("a comma expected")
         i = _skip(b, i + 1)
+
+
+def _pairs(text):
+    """Surrogate pairs of `\\u` escapes become one character: MicroPython's json leaves them as two."""
+    raw, out, i = text.encode(), b"", 0
+    for j in range(len(raw) - 5):
+        if j >= i and raw[j] == raw[j + 3] == 0xED and 0xA0 <= raw[j + 1] < 0xB0 <= raw[j + 4]:
+            high, low = (raw[j + 1] & 15) << 6 | raw[j + 2] & 63, (raw[j + 4] & 15) << 6 | raw[j + 5] & 63
+            out += raw[i:j] + chr(0x10000 + (high << 10) + low).encode()
+            i = j + 6
+    return str(out + raw[i:], "utf-8") if i else text
 
 
 def check(cmd, blob):
