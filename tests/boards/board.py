@@ -148,6 +148,11 @@ class Board:
                         return
                 if data and not self._swallow:
                     self._note(data)
+                    if b"\x03" in data and not self.output.endswith((b">", b">>> ")):
+                        # a program runs: the unix port reads ctrl-C as a character then, a board's console interrupts
+                        self._proc.send_signal(signal.SIGINT)
+                        data = data[data.index(b"\x03") + 1 :]
+                        time.sleep(0.02)
                     try:
                         os.write(self._in, data)
                     except OSError:

@@ -1,0 +1,174 @@
+"""From nothing to telemetry: deploy, main.py on the board, mosquitto, the monitor; mip install of each profile from a checkout."""
+
+import json
+import subprocess
+import sys
+
+import paho.mqtt.client as paho
+import pytest
+from conftest import ROOT, mpremote, tool, until
+
+PROFILES = {"telemetry": "package-telemetry.json", "typical": "package-typical.json", "everything": "package.json"}
+
+
+@pytest.fixture
+def listen(broker):
+    """All messages at the broker from now on: list of (topic, payload, retain)."""
+    got = []
+    c = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=5)
+    ready = []
+    c.on_connect = lambda *a: c.subscribe("#", 2)
+    c.on_subscribe = lambda *a: ready.append(1)
+    c.on_message = lambda c, u, m: got.append((m.topic, m.payload, m.retain))
+    c.connect("127.0.0.1", broker.port)
+    c.loop_start()
+    assert until(lambda: ready, 10)
+    yield got
+    c.loop_stop()
+
+
+@pytest.fixture
+def put(broker, tmp_path):
+    """put(board, kind, **settings): deploy the node to a board and start it."""
+
+    def run(b, kind, *args, **change):
+        s = {"wifi": [{"ssid": "home", "password": "secret"}], "server": "127.0.0.1", "port": broker.port, "interval": 1,
+             "ntp": "", "watchdog": 30}  # fmt: skip
+        s.update(change)
+        f = tmp_path / "settings.json"
+        f.write_text(json.dumps(s))
+        p = tool("deploy.py", "--port", b.port, "--board", kind, "--settings", f, *args)
+        assert p.returncode == 0, p.stdout + p.stderr
+        return p
+
+    return run
+
+
+def telemetry(got):
+    return [json.loads(p) for t, p, r in list(got) if t.endswith("/telemetry")]
+
+
+@pytest.mark.parametrize(
+    "kind, name, change",
+    [("esp32", "esp32-246f28010203", {"store": "nvs"}), ("rp2", "pico-e6613852834b2c2f", {"store": "file", "qos": 2})],
+)
+def test_telemetry_arrives_and_the_monitor_shows_it(boards, listen, put, broker, kind, name, change):
+    b = boards(board=kind)
+    put(b, kind, "--profile", "typical", **change)
+    base = "nodes/" + name
+    assert until(lambda: len(telemetry(listen)) >= 3, 15), bytes(b.output[-1500:])
+    v = telemetry(listen)[-1]
+    assert abs(v["temperature"] - 25) < 1 and v["heap"] > 1000 and v["rssi"] == -60 and v["reconnects"] == 0
+    assert (base + "/status", b"online", False) in listen or (base + "/status", b"online", True) in listen
+    p = tool("monitor.py", "--broker", "127.0.0.1:%d" % broker.port, "--seconds", "2.5")
+    assert p.returncode == 0, p.stderr
+    assert base + "/telemetry temperature" in p.stdout and "free heap " in p.stdout and "reconnects 0" in p.stdout, p.stdout
+    assert "online" in p.stdout
+    p = tool("monitor.py", "--serial", b.port, "--seconds", "2.5")
+    assert p.returncode == 0 and "telemetry heap" in p.stdout and "free heap " in p.stdout, p.stdout + p.stderr
+    b.reset()  # power goes: the will tells it, the node comes back by itself
+    n = len(telemetry(listen))
+    assert until(lambda: (base + "/status", b"offline", False) in listen, 10)
+    assert until(lambda: len(telemetry(listen)) >= n + 2, 15)
+
+
+def test_broker_that_goes_away_is_waited_for_and_nothing_is_lost(boards, listen, put, broker):
+    b = boards(board="rp2")
+    put(b, "rp2", store="file")
+    assert until(lambda: len(telemetry(listen)) >= 2, 15)
+    at = len(b.output)
+    broker.process.kill()
+    broker.process.wait()
+    b.wait_for(b"broker down", 10, at)
+    at = b.wait_for(b"telemetry", 10, len(b.output))
+    broker.process = subprocess.Popen([*broker.process.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    b.wait_for(b"broker up", 15, at)
+    assert until(lambda: len(telemetry(listen)) >= 4, 10)
+
+
+def test_deep_sleep_on_the_board(boards, listen, put):
+    """Wake, resume, publish, acknowledge, tell the time awake, sleep: on a chip that is really started anew each time."""
+    b = boards(board="esp32")
+    put(b, "esp32", "--profile", "typical", sleep="deep", store="rtc", qos=2, interval=60)
+    assert until(lambda: len(telemetry(listen)) >= 4, 30), bytes(b.output[-1500:])
+    assert b.sleeps and all(50000 < ms <= 60000 for ms in b.sleeps)
+    awake = [int(p) for t, p, r in list(listen) if t.endswith("/awake")]
+    assert awake and max(awake) < 10000
+    assert b"session resumed" in bytes(b.output)
+
+
+def test_light_sleep_on_the_board(boards, listen, put):
+    b = boards(board="rp2")
+    put(b, "rp2", sleep="light", store="file", interval=1)
+    assert until(lambda: len(telemetry(listen)) >= 3, 30), bytes(b.output[-1500:])
+    assert b.sleeps == []
+
+
+def test_wrong_settings_are_told_on_the_console(boards):
+    b = boards(board="rp2")
+    p = tool("deploy.py", "--port", b.port, "--board", "rp2", "--no-start")
+    assert p.returncode == 0, p.stderr
+    at = len(b.output)
+    b.reset()
+    b.wait_for(b"settings.json: not found; copy settings.example.json and fill it in", 10, at)
+
+
+def test_refused_node_says_why(boards, put, broker, tmp_path):
+    conf = tmp_path / "mosquitto.conf"
+    (tmp_path / "pw").write_text("")
+    conf.write_text(conf.read_text().replace("allow_anonymous true", "allow_anonymous false"))
+    broker.process.terminate()
+    broker.process.wait()
+    broker.process = subprocess.Popen([*broker.process.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    b = boards(board="esp32")
+    put(b, "esp32")
+    b.wait_for(b"stopped; the broker is asked again in 600 s", 15)
+    assert b"Not authorized" in bytes(b.output) or b"not authorized" in bytes(b.output).lower()
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_mip_install_from_a_checkout(boards, broker, profile):
+    """The installed files are enough for what the profile promises."""
+    b = boards()
+    p = mpremote(b.port, "mip", "install", ROOT / PROFILES[profile])
+    assert p.returncode == 0, p.stdout + p.stderr
+    use = """
+import umqtt5
+from umqtt5.link import Link
+c = umqtt5.MQTTClient('mip', '127.0.0.1', %d)
+k = Link(c)
+while not k.up:
+    k.poll(100)
+got = []
+%s
+c.wait(c.publish(b'a/b', b'hello', qos=%d))
+p = c.publication(b'a/c', 5)
+p.send(b'12345')
+for _ in range(20):
+    k.poll(50)
+c.disconnect()
+print('DONE', got)
+"""
+    more = profile != "telemetry"
+    sub = "c.on_message = lambda m: got.append(bytes(m.payload()))\nc.subscribe(b'a/b', 2)" if more else ""
+    p = mpremote(b.port, "exec", use % (broker.port, sub, 2 if more else 1))
+    assert "DONE " + ("[b'hello']" if more else "[]") in p.stdout, p.stdout + p.stderr
+
+
+def test_monitor_draws_what_it_got():
+    sys.path.insert(0, str(ROOT / "tools"))
+    import monitor
+
+    v = monitor.View("test")
+    for i in range(10):
+        v.put("nodes/a/telemetry", json.dumps({"t": i, "heap": 1000, "reconnects": 2, "rssi": None}), now=i * 6)
+        v.put("nodes/a/status", b"online", now=i)
+        v.put("nodes/b", b"12.5", now=i)
+    text = v.text(100)
+    row = [line for line in text if line.startswith("nodes/a/telemetry t ")][0]
+    assert row.split() == ["nodes/a/telemetry", "t", "9", "10.0", "▁▁▂▃▄▄▅▆▇█"], row
+    assert any("nodes/a   online   free heap 1000   reconnects 2" in line for line in text)
+    c = monitor.Console(v)
+    c.take(b'node x, nodes/x every 1 s to b\r\ntelemetry {"t"')
+    c.take(b': 1}\r\nbroker up\r\n')
+    assert v.rows["nodes/x/telemetry t"].last == 1 and v.state["nodes/x"] == "online"
