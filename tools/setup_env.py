@@ -44,6 +44,7 @@ NO_NETWORK = (
     "unreachable",
     "ProxyError",
 )
+UNREACHABLE = "pip cannot reach the package index. Check the network (or set PIP_INDEX_URL, PIP_PROXY); then again.\n"
 
 
 def fail(text):
@@ -119,15 +120,14 @@ def pip(requirements, target=None):
     if ok:
         return []
     if any(word in out for word in NO_NETWORK):
-        fail(
-            "pip cannot reach the package index. Check the network (or set PIP_INDEX_URL, PIP_PROXY); then again.\n"
-            + "\n".join(out.strip().splitlines()[-3:])
-        )
+        fail(UNREACHABLE + "\n".join(out.strip().splitlines()[-3:]))
     if len(requirements) == 1:
         return [(requirements[0], out.strip().splitlines()[-1])]
     failed = []
     for r in requirements:  # one of them has no wheel for this machine: install the others
         failed += pip([r], target)
+    if len(failed) == len(requirements):
+        fail(UNREACHABLE + failed[0][1])
     return failed
 
 
