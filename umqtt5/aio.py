@@ -1,28 +1,31 @@
 """MQTTClient: the asyncio face.
 
-What belongs here: how to wait with asyncio. What does not: anything about packets. The names are the blocking face's; what waits there
-is awaited here. Three tasks a connection: the reader (the only one that waits for bytes), the keeper (one tick a second at most:
-keep-alive and timeouts), and, while a packet is half written, the flusher. Who waits for something parks at one gate, which the others
-open. No streams: on MicroPython a wake-up costs 16 B (the poller's entry); publish() is a plain function that tries at once.
+What belongs here: how to wait with asyncio. What does not: anything about packets. The names are the blocking face's; what waits
+there is awaited here. Three tasks a connection: the reader (the only one that waits for bytes), the keeper (one tick a second:
+keep-alive and timeouts), and, while a packet is half written, the flusher. Who waits for something parks at one gate, which those
+open. No streams: publish() is a plain function that tries at once; the reader waits for the socket itself.
 
     async with MQTTClient("id", "host") as c:
         await c.subscribe("in/#", 1)
-        await c.publish("out", b"1", qos=1)       # awaited, it waits only while a packet is half written; in a handler: not awaited
-        async for m in c.messages():              # or handlers, which are plain functions: c.on_message = f, subscribe(..., to=f)
+        await c.publish("out", b"1", qos=1)      # waits only while a packet is half written; in a handler: without await
+        async for m in c.messages():             # or handlers, plain functions: c.on_message = f, subscribe(..., to=f)
             print(m.topic(), m.payload())
 
-Bytes allocated (32-bit; asyncio's own frames apart): publish 0 at QoS 0, 48 at QoS 1 and 2 (the awaitable with the packet
-identifier); received message 16, by handler or by messages(); acknowledgement 16; idle 0.
+Bytes allocated (32-bit; the frames of asyncio's own loop apart): publish 0 at QoS 0, 48 at QoS 1 and 2 (the awaitable with the
+packet identifier); a wake-up of the reader 16 (the poller's entry): that is what a received message or an acknowledgement
+costs, by handler or by messages(); wait() 72; idle 0.
 
-Cancellation: a task may be cancelled at any await. A publish that was deferred is then not sent, one that was begun is sent to its end;
-a SUBSCRIBE is on its way and its answer is taken; a connect is given up and the socket closed. Name look-up blocks (MicroPython's).
+Cancellation: a task may be cancelled at any await. A publish that was put off is then not sent, one that was begun is sent to its
+end; a SUBSCRIBE is on its way and its answer is taken; a connect is given up and the socket closed. Name look-up blocks the loop.
 """
+
 import asyncio
 import time
 from asyncio import core
 
 from .client import MQTTClient as _B
-from .core import MQTTException, Refused, ResourceError, Session
+from .core import Session
+from .errors import Refused, ResourceError
 
 _ticks = time.ticks_ms
 _diff = time.ticks_diff
@@ -42,8 +45,8 @@ except (ImportError, AttributeError):
             self._q = core.TaskQueue()
 
         def park(self):
-            core.cur_task.data = self._q  # a cancelled task is taken out of it
             self._q.push(core.cur_task)
+            core.cur_task.data = self._q  # so that cancel() takes it out
 
         def open(self):
             while self._q.peek():
@@ -92,7 +95,7 @@ class MQTTClient(Session):
     def start(self, clean_start=True, timeout=None):
         from . import setup
 
-        self._lost = self._entry = None
+        self._entry = None
         setup.start(self, clean_start, timeout)
         self._ts = [None] * 3
 
@@ -100,6 +103,7 @@ class MQTTClient(Session):
         # Connected: the tasks of this connection.
         if self._state != 2:
             raise OSError(104, "connection closed while connecting")
+        self._lost = None
         self._ts[0] = asyncio.create_task(self._reader())
         self._ts[1] = asyncio.create_task(self._keeper())
         self._gate.open()
@@ -108,7 +112,9 @@ class MQTTClient(Session):
 
     @coroutine
     def keep(self, **options):
-        """Keep connected, for ever: a task of its own, instead of connect(). Options: link.Link's. Raises Refused when the link stops."""
+        """Keep connected, for ever: a task of its own, instead of connect(). Options: link.Link's. Raises Refused when the link
+        stops.
+        """
         from .link import Link
 
         self._link = link = Link(self, **options)
@@ -136,6 +142,7 @@ class MQTTClient(Session):
         if self._link:
             self._link.stopped = True
         _B.disconnect(self, reason, props)
+        self._lost = None
 
     async def __aenter__(self):
         await self.connect()
@@ -153,7 +160,8 @@ class MQTTClient(Session):
     @coroutine
     def down(self):
         """Until the connection is lost or closed; returns the exception, None after disconnect()."""
-        while self._state:
+        s = self._sock
+        while s and s is self._sock:
             yield self._gate.park()
         return self._lost
 
@@ -163,6 +171,7 @@ class MQTTClient(Session):
         self._ts = ()
         for k in t:
             if k and k is not core.cur_task:
+                core._io_queue.remove(k)
                 k.cancel()
         if self._fl:
             self._fl = False
@@ -280,15 +289,19 @@ class MQTTClient(Session):
             self.publish = self._defer
             self._ts[2] = asyncio.create_task(self._flusher())
 
-    def _defer(self, *a, **k):
-        a = self._later(a, k)
-        return asyncio.create_task(a) if self._busy else a  # a handler does not await
+    def _defer(self, topic, msg, *a, **k):
+        if not self._busy:
+            return self._later(topic, msg, a, k)
+        # a handler does not await, and what it has is gone when it returns
+        topic = topic if isinstance(topic, str) else bytes(topic)
+        msg = msg if isinstance(msg, str) else bytes(msg)
+        return asyncio.create_task(self._later(topic, msg, a, k))
 
     @coroutine
-    def _later(self, a, k):
+    def _later(self, topic, msg, a, k):
         while self._fl:
             yield self._gate.park()
-        return (yield from self.publish(*a, **k))
+        return (yield from self.publish(topic, msg, *a, **k))
 
     @coroutine
     def drained(self):
@@ -384,7 +397,28 @@ class MQTTClient(Session):
         """To be awaited, as subscribe()."""
         from . import subs
 
-        return self._acked(subs.unsubscribe_start, [topic] if isinstance(topic, (str, bytes)) else topic, props, (), timeout, "UNSUBACK")
+        return self._acked(
+            subs.unsubscribe_start, [topic] if isinstance(topic, (str, bytes)) else topic, props, (), timeout, "UNSUBACK"
+        )
+
+    @coroutine
+    def request(self, topic, msg, timeout=None, qos=0, props=(), response_topic=None):
+        """As the blocking face's (rpc.py); several tasks may ask at once."""
+        from . import rpc
+
+        t = self._by(timeout)
+        r, to = rpc.prepare(self, response_topic)
+        if to:
+            yield from self.subscribe(r[0], qos, to)
+        k, p = rpc.packet(r, props)
+        try:
+            yield from self.publish(topic, msg, False, qos, p)
+            while r[2][k] is None:
+                self._still(t)
+                yield self._gate.park()
+            return r[2][k]
+        finally:
+            del r[2][k]
 
     def messages(self, room=1024):
         """`async for message in client.messages()`: see inbox.py; `room`: bytes for messages that wait."""

@@ -2,26 +2,30 @@
 
 What belongs here: the queue between the engine and `async for`. What does not: handlers, which need none of this.
 
-A message is acknowledged when it is in the queue. It gets there unless a `to` handler of subscribe() takes it. A full queue stops the
-engine (nothing is read, acknowledgements wait too; the keep-alive goes on) until the loop goes on: give `room` for what arrives while
-the body of the loop waits for an answer of the server. The message, the same object each time, is valid until the next round.
-The loop ends with disconnect(); a lost connection raises there, unless a link brings it back. close() ends the queue.
-Memory: room + rx + 192 bytes, made once. 0 B a message (a topic that came as an alias only: its length twice).
+A message is acknowledged when it is in the queue. It gets there unless a `to` handler of subscribe() takes it. A full queue
+stops the engine (nothing is read, acknowledgements wait too; the keep-alive goes on) until the loop goes on: give `room` for
+what arrives while the body of the loop waits for an answer of the server. The message, the same object each time, is valid
+until the next round. The loop ends with disconnect(); a lost connection raises there, unless a link brings it back. close()
+ends the queue. One loop at a time. Memory: room + rx + 192 bytes, made once. 0 B a message (a topic that came as an alias only:
+its length twice).
 """
+
 import sys
 
-from . import subs, wire
+from . import receive, wire
 
 _BOARD = sys.implementation.name == "micropython"
 _len = len
 
 
-class Inbox(subs.Message):
-    """The queue, its iterator and its one message. Record: size (2), first byte of the packet (1), topic with its length ... payload."""
+class Inbox(receive.Message):
+    """The queue, its iterator and its one message. Record: size (2), first byte of the packet (1), topic with its length ...
+    payload.
+    """
 
     def __init__(self, s, room):
-        subs.register(s)
-        subs.Message.__init__(self, s)
+        receive.register(s)
+        receive.Message.__init__(self, s)
         self._b = self._tb = q = bytearray(room + _len(s._rx) + 128)
         q[:] = b""
         self._cap = room
@@ -34,7 +38,7 @@ class Inbox(subs.Message):
         """No more messages for this queue; those in it are gone."""
         s = self._s
         s._box = s.on_message = None
-        s._live[3] = subs.publish_in
+        s._live[3] = receive.publish_in
         self._b[:] = b""
         self._resume()
 
@@ -55,7 +59,7 @@ class Inbox(subs.Message):
             s._full = True
             s.received -= 1
         else:
-            subs.publish_in(s, first, i, end)
+            receive.publish_in(s, first, i, end)
 
     def _put(self, m):
         # on_message: copy the packet from its topic to its end.
@@ -107,7 +111,7 @@ class Inbox(subs.Message):
         self._d = n + 1
 
     def _view(self, b, i, j):
-        return subs.Message._view(self, b if _BOARD else bytes(b), i, j)  # CPython: a view would pin the queue
+        return receive.Message._view(self, b if _BOARD else bytes(b), i, j)  # CPython: a view would pin the queue
 
 
 def _copy(q, m, i):

@@ -90,6 +90,8 @@ class _Done:
     def __await__(self):
         return iter(())
 
+    __iter__ = __await__
+
 
 DONE = _Done()  # an awaitable that is over at once: what `iter(())` is on MicroPython
 
