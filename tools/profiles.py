@@ -18,11 +18,11 @@ NAME = "umqtt5"
 
 # What a node that measures and sends needs: QoS 0 and 1, kept connected, TLS, a session that survives sleep.
 TELEMETRY = [
-    "__init__", "core", "client", "setup", "wire", "props", "reasons", "publication", "alias", "link", "redirect", "tls", "store",
+    "__init__", "core", "errors", "image", "client", "setup", "connack", "outbox", "wire", "props", "reasons", "publication", "alias", "link", "redirect", "tls", "store",
     "store_esp32",
 ]  # fmt: skip
 # And what one needs that listens too, sends QoS 2, or asks questions.
-TYPICAL = TELEMETRY + ["subs", "topics", "qos2", "chunks", "rpc"]
+TYPICAL = TELEMETRY + ["receive", "subs", "topics", "qos2", "chunks", "rpc"]
 
 
 def modules(profile):

@@ -9,6 +9,6 @@ if sys.implementation.name != "micropython":  # CPython: ports/host gives it wha
 __version__ = "0.1.0"
 
 from .client import MQTTClient
-from .core import MQTTException, ProtocolError, Refused, ResourceError
+from .errors import MQTTException, ProtocolError, Refused, ResourceError
 
 __all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")

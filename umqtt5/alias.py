@@ -24,6 +24,7 @@ class Out:
 
     def header(self, s, t, props):
         """Encode topic and properties with an alias into tx, as _head() does without. False: no alias for this topic. 0 B."""
+        self._new = None  # what was put into tx for a QoS 1 publish has not been sent from there
         k = 0
         while k < _len(self._t):
             k += 1

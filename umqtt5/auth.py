@@ -7,7 +7,7 @@ not who it
 should be. scram.py has the one that ships. client.on_auth(client) is called after a re-authentication.
 """
 from . import wire
-from .core import MQTTException
+from .errors import MQTTException
 
 
 def register(s):

@@ -5,7 +5,7 @@ and
 properties can be read in the call with offset 0 only. The packet is acknowledged after the handler has taken the last piece.
 Constant memory: the pieces are what fits rx. 0 B.
 """
-from . import subs, wire
+from . import receive, wire
 
 _vbi = wire.vbi
 _vbi_size = wire.vbi_size
@@ -14,7 +14,7 @@ _vbi_size = wire.vbi_size
 def begin(s, i, st, end):
     """The packet at i in rx is too large: start delivery when topic and properties are there. False: bytes are missing."""
     if s._msg is None:
-        subs.register(s)
+        receive.register(s)
     st = _header(s, i, st, end)
     if not st:
         return False
@@ -50,7 +50,7 @@ def _header(s, i, st, end):
 
 
 def _start(s, first, i, end):
-    # Topic, packet identifier and properties, as subs.publish_in() does.
+    # Topic, packet identifier and properties, as receive.publish_in() does.
     m = s._msg
     b = s._rx
     i += 1
@@ -61,7 +61,7 @@ def _start(s, first, i, end):
     m._n = b[i + 1] << 8 | b[i + 2]
     i += 3
     if m._n:
-        subs._check_topic(s, i, m._n)
+        receive._check_topic(s, i, m._n)
     else:
         m._tb = None
     i += m._n
@@ -74,7 +74,7 @@ def _start(s, first, i, end):
         if first & 4 and s.find_record(s._cpid, 4):
             s._cskip = True
         i += 2
-    subs._begin(s, i, end)
+    receive._begin(s, i, end)
 
 
 def chunk(s, i):
@@ -108,4 +108,4 @@ def _done(s, first):
         qos2.register(s)
         if not s._cskip:
             qos2.remember(s, s._cpid)
-    subs.finish(s, 0x50 if first & 4 else 0x40, s._cpid)
+    receive.finish(s, 0x50 if first & 4 else 0x40, s._cpid)

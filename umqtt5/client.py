@@ -6,7 +6,8 @@ cost RAM only then.
 """
 import time
 
-from .core import Refused, Session
+from .core import Session
+from .errors import Refused
 
 _LAZY = {
     "start": "setup",
@@ -18,7 +19,7 @@ _LAZY = {
     "packet_codes": "subs",
     "publication": "publication",
     "publish_from": "publication",
-    "packet_props": "publication",
+    "packet_props": "outbox",
     "request": "rpc",
     "reauth": "auth",
 }
@@ -60,9 +61,10 @@ class MQTTClient(Session):
 
         import umqtt5
 
-        sys.modules.pop("umqtt5.setup", None)
-        if hasattr(umqtt5, "setup"):
-            del umqtt5.setup
+        for m in ("setup", "connack"):
+            sys.modules.pop("umqtt5." + m, None)
+            if hasattr(umqtt5, m):
+                delattr(umqtt5, m)
 
     def isconnected(self):
         return self._state == 2
@@ -167,9 +169,9 @@ class MQTTClient(Session):
         if self._sock is None:
             return
         if reason or props:
-            from . import publication
+            from . import outbox
 
-            props = publication.check_disconnect(self, reason, props)
+            props = outbox.check_disconnect(self, reason, props)
         if self._state == 2:
             self.disconnect_out(reason, props)
         self.close(2, reason)

@@ -1,25 +1,13 @@
 """Session: one MQTT 5 session over one connection at a time, without any waiting.
 
-What belongs here: publish, the session image (in-flight store, offline queue, replay), the receive engine, PUBACK, PINGRESP and
-DISCONNECT, keep-alive, the answer to a violation. What does not: waiting (client.py, aio.py), CONNECT and CONNACK (setup.py),
-SUBSCRIBE and inbound PUBLISH (subs.py), QoS 2 (qos2.py). Imports nothing of the package at load time; a packet type whose
-handler is not loaded yet loads its module (`load`).
+What belongs here: publish, the receive engine, PUBACK, PINGRESP and DISCONNECT, keep-alive, the answer to a violation. What does
+not: the session image (image.py), waiting (client.py, aio.py), CONNECT (setup.py) and CONNACK (connack.py), inbound PUBLISH
+(receive.py), SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py). A packet type whose handler is not loaded yet loads
+its module (`load`).
 
 A packet out:  publish() -> _prepare() encodes topic and properties once into `tx` -> _write() -> the socket (QoS 0)
-               publish() -> _enqueue() appends a record to `image` -> pump() -> _write() from the image (QoS 1 and 2)
+               publish() -> _enqueue() appends a record to the image -> pump() -> _write() from the image (QoS 1 and 2)
 A packet in:   work() -> _read() fills `rx` -> _parse() finds a whole packet -> self._h[type](session, first byte, start, end)
-
-The session image (one bytearray, capacity made at construction; all that must survive a cut, a reset, a deep sleep):
-
-    0 magic 'M'   1 layout version   2,3 last packet identifier   4,5 offset of the first unsent record
-    6..9 tag of client identifier and server (0: there is no session)   10 the records, in order of publish:
-
-    state   packet id   length   [queued at]   encoded packet
-    1       2           2        4 (flag 0x10) `length` bytes
-    states: 1 QoS 1 PUBLISH, 2 QoS 2 PUBLISH, 3 PUBREC seen, PUBREL is left (length 0), 4 inbound QoS 2 identifier (length 0)
-    flags:  0x10 a queued-at time in seconds follows (Message Expiry Interval present), 0x40 a PUBREL has to be sent now
-
-`_flight` is the number of sent and unacknowledged records: states 1 and 2 before the first unsent record, and all of state 3.
 
 Frames: a function whose arguments + locals + deepest stack + 3 per nested `try` stay within 11 words is called without touching
 the heap (measured: one word more costs a block of 68 B and 1,400 instructions a call). Hence the reused arguments in publish().
@@ -28,9 +16,10 @@ import time
 
 from micropython import const
 
-_H = const(10)  # bytes of the image header
+from .errors import ProtocolError, Refused, ResourceError
+from .image import Image
+
 _FRAG = const(64)  # bytes read at a time into a packet that came in pieces; spare room at the end of rx
-_QUEUED = const(0x10)
 _BIG = const(0x0FFFFFFF)
 
 _isinstance = isinstance
@@ -38,46 +27,6 @@ _BYTES = (bytes, bytearray, memoryview)
 _len = len  # an alias saves the failed look-up in the module's own table: 64 against 200-600 instructions a use
 _ticks = time.ticks_ms
 _diff = time.ticks_diff
-
-
-class MQTTException(Exception):
-    """Base of what this library raises besides OSError (transport), ValueError and TypeError (arguments)."""
-
-
-class ProtocolError(MQTTException):
-    """The server broke the rules. `reason_code` (int) is what was sent in DISCONNECT; the connection is closed."""
-
-    def __init__(self, reason_code, text=""):
-        super().__init__(reason_code, text)
-        self.reason_code = reason_code
-
-    def __str__(self):
-        from .reasons import ReasonCode
-
-        return "server broke the protocol: %s %s" % (ReasonCode(self.reason_code, 14), self.args[1])
-
-
-class Refused(MQTTException):
-    """The server said no. `what`: packet name; `reason_code`: ReasonCode; `reason`: Reason String or ""; `props`: list."""
-
-    def __init__(self, what, reason_code, packet, props=()):
-        from .reasons import ReasonCode
-
-        self.what = what
-        self.reason_code = ReasonCode(reason_code, packet)
-        self.props = props
-        self.reason = ""
-        for k, v in props:
-            if k == "reason_string":
-                self.reason = v
-        super().__init__(what, reason_code)
-
-    def __str__(self):
-        return "%s refused: %s (0x%02X) %s" % (self.what, self.reason_code.name, self.reason_code.value, self.reason)
-
-
-class ResourceError(MQTTException):
-    """A buffer or a table of ours is full, or a call came at a moment when it cannot be served; nothing was sent."""
 
 
 def load(s, first, i, end):
@@ -88,11 +37,13 @@ def load(s, first, i, end):
             from . import auth as m
         elif 4 < k < 8:
             from . import qos2 as m
+        elif k == 3:
+            from . import receive as m
         else:
             from . import subs as m
-    except MemoryError:
+    except (MemoryError, ImportError):
         s.close(0)
-        raise ResourceError("no memory to load the module for packet type %d: import it at start" % k) from None
+        raise ResourceError("packet type %d: no memory for its module, or it is not on this board: import it at start" % k) from None
     m.register(s)
     s._h[k](s, first, i, end)
 
@@ -226,7 +177,7 @@ def _prepare_props(s, props):
             s._pb = alias.given(s, props)
 
 
-class Session:
+class Session(Image):
     """State of one session; faces subclass it and add only how to wait. Made by setup.construct()."""
 
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
@@ -280,9 +231,9 @@ class Session:
 
     def _publish_slow(self, msg, retain):
         if self._pubslow is None:  # an import statement allocates each time
-            from . import publication
+            from . import outbox
 
-            self._pubslow = publication.publish_slow
+            self._pubslow = outbox.publish_slow
         return (self._pubslow)(self, msg, retain)
 
     def _write(self, buf, off, n):
@@ -399,206 +350,12 @@ class Session:
 
                 self.on_disconnect(self, self.userdata, by, ReasonCode(code, 14) if by else None, props)
 
-    # ---------------------------------------------------------------- the session image
-
-    def _enqueue(self, msg, qos, retain):
-        # Append a QoS 1 or 2 PUBLISH to the image, send it if its turn has come.
-        if not 0 < qos < 3 or self._state == 2 and (qos > self._caps & 3 or retain and not self._caps & 4):
-            qos = self._limits(qos, retain)
-            if not qos:
-                return self._publish_slow(msg, retain)
-        n = 4 + _len(self._tb) + (_len(self._pb) or 1) + _len(msg)
-        m = self.image
-        if (n > self._smax - 5 or _len(m) + n + 14 > self._cap) and self._room(n):
-            return 0
-        self._record(n, qos << 1 | (1 if retain else 0))
-        m.extend(self._tb)
-        m.extend(self._r)  # packet identifier and a zero Property Length
-        if self._pb:
-            m[_len(m) - 1 :] = self._pb
-        m.extend(msg)
-        self._go()
-        return m[2] << 8 | m[3]
-
-    def _go(self):
-        # A record was appended: send it, if its turn has come, or at least save it.
-        try:
-            if self._state == 2 and not self._wn:
-                self.pump()
-            if self._save:
-                self._save_rest(self.image)
-        except OSError:  # the message is stored: work() reports the loss
-            self._dead()
-        except ResourceError:  # the store cannot take it, nothing was sent: take it back
-            from . import publication
-
-            publication.take_back(self)
-            raise
-
-    def _save_rest(self, m):
-        if m[4] << 8 | m[5] != _len(m):  # pump() has saved what it sent
-            self.persist(m[4] << 8 | m[5])
-
-    def persist(self, unsent):
-        """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
-        try:
-            self.store.save(self.image)
-        except OSError as e:
-            self._mark(unsent)
-            raise ResourceError("the store cannot save the session: %s" % e) from None
-
-    def _record(self, n, flags):
-        # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
-        k = self.next_id()
-        m = self.image
-        i = _len(m)
-        m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
-        m[i] = flags >> 1
-        m[i + 1] = k >> 8
-        m[i + 2] = k & 255
-        self._r[0] = k >> 8
-        self._r[1] = k & 255
-        k = n + (2 if n < 128 else 3 if n < 16384 else 4)
-        m[i + 3] = k >> 8
-        m[i + 4] = k & 255
-        i += 5
-        if self._texp:
-            m[i - 5] = flags >> 1 | _QUEUED
-            self._stamp(m, i)
-            i += 4
-        m[i] = flags | 0x30
-        i += 1
-        while n > 127:
-            m[i] = n & 127 | 128
-            n >>= 7
-            i += 1
-        m[i] = n
-        n = _len(self._tb)
-        m[i + 1] = n >> 8
-        m[i + 2] = n & 255
-        i += 3
-        m[i:] = b""
-
-    def _stamp(self, m, i):
-        n = int(time.time())
-        m[i] = n >> 24 & 255
-        m[i + 1] = n >> 16 & 255
-        m[i + 2] = n >> 8 & 255
-        m[i + 3] = n & 255
-
-    def _limits(self, qos, retain):
-        from . import publication
-
-        return publication.limits(self, qos, retain)
-
-    def _room(self, n):
-        from . import publication
-
-        return publication.room(self, n)
-
-    def next_id(self):
-        """The next free packet identifier (2.2.1): the last one plus 1; looks for one in use only when it may have come round."""
-        m = self.image
-        n = m[2] << 8 | m[3]
-        if self._idfree:
-            self._idfree -= 1
-            n += 1
-            if n > 65535:
-                n = 1
-        else:
-            from . import publication
-
-            n = publication.free_id(self, n)
-        m[2] = n >> 8
-        m[3] = n & 255
-        return n
-
-    def find_record(self, pid, state):
-        """Offset of the record of `pid` in `state` that has been sent (any for state 3 and 4), or 0."""
-        m = self.image
-        i = _H
-        end = _len(m)
-        if state < 3:
-            end = m[4] << 8 | m[5]
-        while i < end:
-            if m[i] & 7 == state and m[i + 2] == pid & 255 and m[i + 1] == pid >> 8:
-                return i
-            i += (m[i + 3] << 8) + (m[i] >> 2 & 4) + m[i + 4] + 5
-        return 0
-
-    def free(self, i, keep=0):
-        """Remove the record at offset `i`; keep=1: leave its five bytes (QoS 2, PUBREL is left). 0 B."""
-        m = self.image
-        n = m[i + 3] << 8 | m[i + 4]
-        n += m[i] >> 2 & 4
-        if keep:
-            i += 5
-        else:
-            n += 5
-            if m[i] & 7 == 3 or m[i] & 7 < 3 and i < m[4] << 8 | m[5]:
-                self._flight -= 1
-        m[i : i + n] = b""
-        if self._wn and self._wb is m and self._wo > i:  # the half-written record moved with the rest
-            self._wo -= n
-        i -= m[4] << 8 | m[5]
-        if i < 0:
-            n = (m[4] << 8 | m[5]) - n
-            m[4] = n >> 8
-            m[5] = n & 255
-        if self._save and not keep:  # with keep the record is not finished: the caller saves
-            self._saved()
-
-    def _saved(self):
-        try:
-            self.store.save(self.image)
-        except OSError:
-            pass  # what is stored holds more than there is: at worst a repetition after a reset
-
-    def pump(self):
-        """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
-        m = self.image
-        if self._rel:
-            self._rels(self)
-        i = m[4] << 8 | m[5]
-        while i < _len(m) and not self._wn:
-            k = m[i]
-            n = m[i + 3] << 8 | m[i + 4]
-            if k & 7 < 3:
-                if self._flight >= self._rmax:
-                    break
-                if k & _QUEUED and not self._fresh(i):
-                    continue  # expired and gone: the next record is at i now
-                self._mark(i + 5 + n + (k >> 2 & 4))
-                if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
-                    self.persist(i)
-                self._flight += 1
-                self._write(m, i + 5 + (k >> 2 & 4), n)
-            elif k & 7 == 5:
-                self._queued0(i)
-            else:
-                self._mark(i + 5)
-            i = m[4] << 8 | m[5]
-
-    def _mark(self, i):
-        self.image[4] = i >> 8
-        self.image[5] = i & 255
-
-    def _queued0(self, i):
-        from . import publication
-
-        publication.send0(self, i)
-
-    def _fresh(self, i):
-        from . import publication
-
-        return publication.fresh(self, i)
-
     def acked(self, i, end, packet):
         """A message is done (or refused): remember a refusal for wait(), tell on_ack. i, end: the acknowledgement in rx."""
         if end - i > 2 and self._rx[i + 2] > 127:
-            from . import publication
+            from . import outbox
 
-            publication.refused(self, i, end, packet)
+            outbox.refused(self, i, end, packet)
         if self.on_ack:
             self._at = i + 3
             self._to = end
@@ -812,9 +569,6 @@ def _parse(s):
         if s._sock is None:  # a handler closed the connection
             break
     return r
-
-
-_ZEROS = bytes(15)
 
 
 def _discard(buf, off, n):

@@ -16,7 +16,7 @@ What a refusal (CONNACK, DISCONNECT) means is the action of its reason code:
 """
 import time
 
-from .core import MQTTException, Refused, ResourceError
+from .errors import MQTTException, Refused, ResourceError
 
 _ticks = time.ticks_ms
 _diff = time.ticks_diff

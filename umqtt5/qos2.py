@@ -1,6 +1,6 @@
 """QoS 2, both ways: PUBREC, PUBREL, PUBCOMP (3.5 to 3.7, 4.3.3).
 
-What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once subs.py has parsed it, and the
+What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once receive.py has parsed it, and the
 strict check
 of our Receive Maximum. Outbound PUBLISH at QoS 2 is core.py's: it is a record like QoS 1. Everything is 0 B.
 """
@@ -13,10 +13,10 @@ _len = len
 
 def register(s):
     """Put this module's handlers into the session."""
-    from . import subs
+    from . import receive
 
-    s._deliver = subs.deliver
-    s._finish = subs.finish
+    s._deliver = receive.deliver
+    s._finish = receive.finish
     h = s._live
     h[5] = pubrec
     h[6] = pubrel

@@ -1,0 +1,254 @@
+"""What publish() and the session image meet seldom, and DISCONNECT and acknowledgements with more than the minimum.
+
+What belongs here: no connection, a packet of 128 bytes and more, a full image, limits of the server, expiry in the queue, an
+identifier that may be in use, refusals. What does not: anything on each packet.
+"""
+import time
+
+from . import wire
+from .errors import ResourceError
+
+_BIG = 0x0FFFFFFF
+_len = len
+
+
+def publish_slow(s, msg, retain):
+    """QoS 0 when the fast path of publish() does not apply: topic and properties stand in tx already."""
+    if s._state != 2:
+        if s._options[0]:
+            return _queue0(s, msg, retain)
+        raise OSError(107, "not connected")
+    if s._err:
+        s.close(0)
+        raise OSError(104, "connection lost")
+    if s._wn:
+        s.drain()
+    if s._th > _len(s._tx):
+        raise ResourceError("topic and properties need %d bytes, tx has %d" % (s._th, _len(s._tx)))
+    h = _fixed(s, s._th - 5 + _len(msg), retain)
+    n = s._th + _len(msg)
+    if n <= _len(s._tx):
+        s._tx[s._th : n] = msg
+        n -= h
+        s._write(s._tx, h, n)
+    else:  # the payload follows in place, from the caller's buffer
+        s._write(s._tx, h, s._th - h)
+        if s._wn:
+            s._wx = msg
+        else:
+            s.sent -= 1
+            s._write(msg, 0, _len(msg))
+        s.drain()
+    s.sent -= 1  # which does not count QoS 0: the fast path has no instructions to spare for it
+    if s._alias:
+        s._alias.sent(s)
+    if not s._wn and not s._err:
+        s._qmax = s._qfast
+    return 0
+
+
+def _fixed(s, n, retain):
+    # The fixed header in tx, so that it ends where the topic begins; n: Remaining Length. Returns its offset.
+    i = 5 - wire.vbi_size(n)
+    check_size(s, n + 6 - i, retain)
+    k = i - 1
+    s._last = 0
+    s._tx[k] = 0x31 if retain else 0x30
+    while n > 127:
+        s._tx[i] = n & 127 | 128
+        n >>= 7
+        i += 1
+    s._tx[i] = n
+    return k
+
+
+def check_size(s, n, retain):
+    if n > s._smax:
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    if retain and not s._caps & 4:
+        raise ValueError("retain: the server has Retain Available 0")
+
+
+def _queue0(s, msg, retain):
+    # QoS 0 while there is no connection, by option: a record of state 5, which is freed when it is sent.
+    n = 2 + len(s._tb) + (len(s._pb) or 1) + len(msg)
+    if room(s, n):
+        return 0
+    m = s.image
+    i = len(m)
+    s._record(n, 1 if retain else 0)
+    m[i] |= 5
+    m.extend(s._tb)
+    m.extend(s._pb or b"\0")
+    m.extend(msg)
+    s._go()
+    return 0
+
+
+def send0(s, i):
+    """Send and free a queued QoS 0 record."""
+    m = s.image
+    if m[i] & 0x10 and not fresh(s, i):
+        return
+    n = m[i + 3] << 8 | m[i + 4]
+    j = i + 5 + (m[i] >> 2 & 4)
+    p = bytes(memoryview(m)[j : j + n])
+    s.free(i)
+    if n <= s._smax:
+        s._write(p, 0, n)
+    else:
+        s.dropped += 1
+
+
+def limits(s, qos, retain):
+    """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
+    if not 0 < qos < 3:
+        raise ValueError("qos: %s is not 0, 1 or 2" % qos)
+    if retain and not s._caps & 4:
+        raise ValueError("retain: the server has Retain Available 0")
+    if not s._options[2]:
+        raise ValueError("qos %d: the server's Maximum QoS is %d (option downgrade_qos lowers it)" % (qos, s._caps & 3))
+    return s._caps & 3
+
+
+def room(s, n):
+    """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
+    n += 1 + wire.vbi_size(n)
+    if n > (s._smax or _BIG):
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    m = s.image
+    n += 9 if s._texp else 5
+    if n > s._cap - 10:
+        raise ResourceError("message needs %d bytes, inflight has %d" % (n, s._cap - 10))
+    while len(m) + n > s._cap:
+        i = m[4] << 8 | m[5]
+        while i < len(m) and m[i] & 7 in (3, 4):
+            i += 5
+        if s._options[1] == "oldest" and i < len(m):
+            s.free(i)
+        elif s._options[1] != "newest":
+            raise ResourceError("the in-flight store is full: %d of %d bytes" % (len(m), s._cap))
+        s.dropped += 1
+        if s._options[1] == "newest":
+            return True
+    return False
+
+
+def take_back(s):
+    """Remove the record that was appended last, and was not sent."""
+    m = s.image
+    i = k = 10
+    while i < len(m):
+        k = i
+        i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+    m[k:] = b""
+
+
+def free_id(s, n):
+    """Next free packet identifier after n, and in s._idfree how many after it are free as well."""
+    m = s.image
+    while True:
+        n = n % 65535 + 1
+        d = 65535
+        i = 10
+        for k in s._acks:  # SUBSCRIBE and UNSUBSCRIBE that wait
+            d = min(d, (k - n) % 65535)
+        while i < len(m):
+            if m[i] & 7 < 4:
+                d = min(d, ((m[i + 1] << 8 | m[i + 2]) - n) % 65535)
+            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+        if d:
+            s._idfree = d - 1
+            return n
+
+
+def fresh(s, i):
+    """A queued record with Message Expiry Interval, about to be sent: drop it (False) or reduce the interval by the time
+    waited.
+    """
+    m = s.image
+    j = i + 9
+    if m[j] & 8:  # sent before: no expiry any more (4.3.3-7)
+        return True
+    now = int(time.time())
+    t = now - int.from_bytes(bytes(memoryview(m)[i + 5 : j]), "big")
+    if t <= 0 or t > 300000000:  # ten years: the clock was set meanwhile
+        return True
+    k = j + 1
+    while m[k] > 127:
+        k += 1
+    k += 3 + (m[k + 1] << 8 | m[k + 2])
+    if m[j] & 6:
+        k += 2
+    k = wire.find(m, k, 2)
+    v = int.from_bytes(bytes(memoryview(m)[k : k + 4]), "big") - t
+    if v <= 0:
+        s.dropped += 1
+        s.free(i)
+        return False
+    m[k : k + 4] = v.to_bytes(4, "big")
+    s._stamp(m, i + 5)
+    return True
+
+
+def trim(s):
+    """Records that this server's limits do not allow are dropped; on_ack gets 0x95, 0x9B or 0x9A for them."""
+    m = s.image
+    i = 10
+    while i < len(m):
+        k = m[i] & 7
+        n = m[i + 3] << 8 | m[i + 4]
+        j = i + 5 + (m[i] >> 2 & 4)
+        code = 0
+        if k < 3:
+            code = 0x95 if n > s._smax else 0x9B if k > s._caps & 3 else 0x9A if m[j] & 1 and not s._caps & 4 else 0
+        if code:
+            pid = m[i + 1] << 8 | m[i + 2]
+            s.free(i)
+            s.dropped += 1
+            if s.on_ack:
+                s.on_ack(s, pid, code, 4)
+        else:
+            i = j + n
+
+
+def refused(s, i, end, packet):
+    """Keep what an acknowledgement of 0x80 or more says, for wait()."""
+    b = s._rx
+    s._refused = (b[i] << 8 | b[i + 1], b[i + 2], packet, s.ack_props(i + 3, end, packet) if end - i > 3 else ())
+
+
+def packet_props(s):
+    """Inside on_ack and on_suback: the properties of that packet, a list of (name, value)."""
+    from . import props
+
+    if s._at and s._to > s._at:
+        return props.decode(s._rx, s._at)
+    return []
+
+
+def check_disconnect(s, reason, block):
+    """Properties of a DISCONNECT as bytes; ValueError for a reason or property that a client may not send (3.14.2)."""
+    from . import props, reasons
+
+    if not reasons.sendable(reason, 14):
+        raise ValueError("reason code 0x%02X: a client may not send it in DISCONNECT" % reason)
+    block = props.block(block, 14) if block else b""
+    if block:
+        k = props.get(block, 0, "session_expiry_interval")
+        if k is not None:
+            if k and not s.session_expiry:
+                raise ValueError("session_expiry_interval: CONNECT said 0, it cannot become %d now" % k)
+            s._o["_expiry"] = k
+        block = fit(s, block, 2, 14)
+    return block
+
+
+def fit(s, block, n, packet):
+    """Leave Reason String and User Properties out where the packet would pass the server's limit (3.14.2.2.3)."""
+    from . import props
+
+    for name in ("reason_string", "user_property"):
+        if len(block) + n + 3 > s._smax:
+            block = props.encode(packet, [x for x in props.decode(block) if x[0] != name])
+    return block
