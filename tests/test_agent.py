@@ -744,6 +744,20 @@ def test_a_dialogue_with_mosquitto(agents, mosquitto):
     clean(b)
 
 
+def test_topics_published_at_several_qos_where_the_server_allows_aliases(agents, broker):
+    a, b = agents(), agents()
+    assert a.do("connect", port=broker.port, client_id="a")["props"]["topic_alias_maximum"] > 0
+    b.do("connect", port=broker.port, client_id="b")
+    b.do("subscribe", filters=[["t/#", 2]])
+    sent = [("a", 0), ("b", 1), ("a", 0), ("b", 0), ("c", 2), ("b", 0), ("c", 0), ("a", 1), ("a", 0), ("d", 1), ("d", 0)]
+    for n, (topic, qos) in enumerate(sent):
+        a.do("publish", topic="t/" + topic, payload=str(n), qos=qos)
+    for n, (topic, _) in enumerate(sent):
+        b.wait("message", topic="t/" + topic, payload_hex=str(n).encode().hex())
+    clean(a)
+    clean(b)
+
+
 def test_the_session_survives_the_process_in_a_store(agents, broker, tmp_path):
     fields = {"port": broker.port, "client_id": "s", "clean_start": False, "store": str(tmp_path / "session")}
     fields["props"] = {"session_expiry_interval": 100}
