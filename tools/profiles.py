@@ -16,22 +16,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "umqtt5"
 
-# What a node that measures and sends needs: QoS 0 and 1, kept connected, TLS, a session that survives sleep.
-TELEMETRY = [
-    "__init__", "core", "errors", "image", "client", "setup", "connack", "outbox", "wire", "props", "reasons", "publication", "alias", "link", "redirect", "tls", "store",
-    "store_esp32",
-]  # fmt: skip
-# And what one needs that listens too, sends QoS 2, or asks questions.
-TYPICAL = TELEMETRY + ["receive", "subs", "topics", "qos2", "chunks", "rpc"]
+# What a node needs only when it listens, sends QoS 2, or asks questions: not in "telemetry".
+LISTENING = ["subs", "topics", "qos2", "chunks", "rpc"]
+# What it needs only when it does so in another way than most: not in "typical" either.
+SPECIAL = ["aio", "inbox", "auth", "scram", "simple", "robust", "ws", "upgrade"]
+# All else is what a node that measures and sends needs: QoS 0 and 1, kept connected, TLS, a session that survives sleep.
 
 
 def modules(profile):
-    """Names of the modules of a profile, without .py: those that exist of its list; all of them for "everything"."""
-    there = sorted(p.stem for p in (ROOT / NAME).glob("*.py"))
-    if profile == "everything":
-        return there
-    wanted = {"telemetry": TELEMETRY, "typical": TYPICAL}[profile]
-    return [m for m in there if m in wanted]
+    """Names of the modules of a profile, without .py."""
+    without = {"telemetry": LISTENING + SPECIAL, "typical": SPECIAL, "everything": []}[profile]
+    return sorted(p.stem for p in (ROOT / NAME).glob("*.py") if p.stem not in without)
 
 
 def version():

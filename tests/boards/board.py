@@ -63,6 +63,7 @@ class Board:
         self.run_main = main
         self._cut = None
         self.resets = 0
+        self.causes = []  # of each reset
         self.sleeps = []  # ms of each deep sleep; this board sleeps at most 0.2 s
         self.output = bytearray()  # everything the board ever said
         self._master, slave = pty.openpty()
@@ -106,6 +107,7 @@ class Board:
             cause, ms = data[4 : 4 + int.from_bytes(data[:4], "big")].decode().split()
             note.unlink()
             self._raw = False
+        self.causes.append(cause)
         if int(ms):
             self.sleeps.append(int(ms))
             time.sleep(min(int(ms) / 1000, 0.2))

@@ -278,7 +278,7 @@ def machine_module(world, under=None):
     if esp:
         m.HARD_RESET, m.DEEPSLEEP_RESET, m.SOFT_RESET = 2, 4, 5
     m.unique_id = lambda: b"\x24\x6f\x28\x01\x02\x03" if esp else b"\xe6\x61\x38\x52\x83\x4b\x2c\x2f"
-    m.reset_cause = lambda: causes[world.cause] if esp else (3 if world.cause == "wdt" else 1)
+    m.reset_cause = lambda: causes.get(world.cause, 1) if esp else (3 if world.cause == "wdt" else 1)
     m.reset = lambda: world.reset("hard")
     m.freq = lambda *a: 160000000 if esp else 125000000
 
@@ -331,6 +331,8 @@ def machine_module(world, under=None):
         world.slept += ms
         world.pass_ms(ms)
 
+    if not esp:
+        m.bootloader = lambda: world.reset("bootloader")
     m.WDT, m.RTC, m.ADC, m.deepsleep, m.lightsleep = WDT, RTC, ADC, deepsleep, lightsleep
     return m
 
