@@ -1,0 +1,185 @@
+"""Run the guest programs and collect their figures: fuel, allocation, RAM, .mpy sizes, callgrind.
+
+What belongs here: everything deterministic. What does not: wall-clock figures (throughput.py), tables and pictures (run.py).
+"""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support import mpy, wasm  # noqa: E402
+
+FLAGS = ("-O3",)  # what is shipped: without line numbers and asserts
+PEERS = (  # pip cannot download the first, which has neither setup.py nor pyproject.toml
+    ("umqtt.simple", "1.3.4", "simple.py",
+     "https://files.pythonhosted.org/packages/bd/cf/697e3418b2f44222b3e848078b1e33ee76aedca9b6c2430ca1b1aec1ce1d/"
+     "micropython-umqtt.simple-1.3.4.tar.gz"),
+    ("umqtt.robust", "1.0", "robust.py", ""),
+)  # fmt: skip
+GUEST = ("operations", "guest_cost", "guest_ram", "guest_rate")
+ORDER = (
+    ("umqtt5", "core, client"), ("umqtt5.wire", "wire"), ("umqtt5.setup", "setup"), ("umqtt5.publication", "publication"),
+    ("umqtt5.subs", "subs"), ("umqtt5.qos2", "qos2"), ("umqtt5.topics", "topics"), ("umqtt5.reasons", "reasons"),
+    ("umqtt5.props", "props"), ("umqtt5.alias", "alias"), ("umqtt5.chunks", "chunks"), ("umqtt5.auth", "auth"),
+    ("umqtt5.rpc", "rpc"), ("umqtt5.link", "link"), ("umqtt5.redirect", "redirect"), ("umqtt5.store", "store"),
+    ("umqtt5.tls", "tls"), ("umqtt5.ws", "ws"), ("umqtt5.upgrade", "upgrade"), ("umqtt5.scram", "scram"),
+)  # fmt: skip
+
+
+def peers():
+    """Directory with the peers' .mpy files, fetched once from PyPI (source packages, pinned); None where that is impossible."""
+    target = ROOT / ".cache" / "peer-1.3.4"
+    if (target / "umqtt" / "simple.mpy").exists():
+        return target
+    making = ROOT / ".cache" / "peer.making"
+    shutil.rmtree(making, ignore_errors=True)
+    (making / "umqtt").mkdir(parents=True)
+    try:
+        for name, version, file, url in PEERS:
+            package = "micropython-" + name
+            archive = making / ("%s-%s.tar.gz" % (package, version))
+            if url:
+                with urllib.request.urlopen(url, timeout=30) as f:
+                    archive.write_bytes(f.read())
+            else:
+                command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(making)]
+                command.append("%s==%s" % (package, version))
+                subprocess.run(command, capture_output=True, timeout=120, check=True)
+            with tarfile.open(archive) as t:
+                member = next(m for m in t.getmembers() if m.name.endswith("umqtt/" + file) and "egg" not in m.name)
+                (making / "umqtt" / file).write_bytes(t.extractfile(member).read())
+            compile_to(making / "umqtt" / file, "umqtt/" + file)
+            (making / "umqtt" / file).unlink()
+    except (OSError, subprocess.SubprocessError, StopIteration) as e:
+        print("bench: umqtt.simple cannot be fetched (%s): recorded figures stand in its columns" % e, file=sys.stderr)
+        return None
+    shutil.rmtree(target, ignore_errors=True)
+    making.rename(target)
+    return target
+
+
+def compile_to(path, name):
+    """One .py to .mpy beside it, with the flags of what is shipped."""
+    out = path.with_suffix(".mpy")
+    subprocess.run([mpy.program("mpy-cross"), *FLAGS, "-s", name, "-o", str(out), str(path)], check=True)
+    return out
+
+
+def tree(with_peers=True):
+    """Directory with the library, the guest programs and, when they can be had, the peers, all as .mpy."""
+    target = ROOT / ".cache" / "bench-tree"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copytree(mpy.build(flags=FLAGS) / "umqtt5", target / "umqtt5")
+    for name in GUEST:
+        shutil.copy(HERE / (name + ".py"), target)
+    compile_to(target / "operations.py", "operations.py")
+    (target / "operations.py").unlink()
+    found = with_peers and peers()
+    if found:
+        shutil.copytree(found / "umqtt", target / "umqtt")
+    return target
+
+
+def rows(text):
+    """The figures of a guest's output: lines "= a | b | 1"."""
+    return [[x.strip() for x in line[2:].split("|")] for line in text.splitlines() if line.startswith("= ")]
+
+
+def guest(target, program, *args, heap="8m", unix=False):
+    """Output rows of a guest program on 32-bit WebAssembly or the unix build; RuntimeError when it fails."""
+    if unix:
+        r = mpy.run([str(target / program), *args], heap=heap, path=[target], timeout=300)
+    else:
+        r = wasm.run(["/" + program, *args], heap=heap, mounts=[(target, "/")])
+    if r.code or "Traceback" in r.stderr:
+        raise RuntimeError("%s %s:\n%s%s" % (program, " ".join(args), r.stdout[-2000:], r.stderr[-3000:]))
+    return rows(r.stdout)
+
+
+def fuel(target):
+    """{library: {operation: WebAssembly instructions}}."""
+    out = {}
+    for lib, op, n in guest(target, "guest_cost.py", "fuel"):
+        out.setdefault(lib, {})[op] = int(n)
+    return out
+
+
+def allocation(target, unix):
+    """{library: {operation: [bytes in 100 by mem_alloc, by mem_total or -1, "locked" or "needs heap"]}}."""
+    out = {}
+    for lib, op, a, t, locked in guest(target, "guest_cost.py", "alloc", unix=unix):
+        out.setdefault(lib, {})[op] = [int(a), int(t), locked]
+    return out
+
+
+def _used(target, *args):
+    return int(guest(target, "guest_ram.py", *[str(a) for a in args])[0][0])
+
+
+def ram(target):
+    """{"profile": {...}, "module": {...}, "object": {...}, "peer": {...}}: bytes kept, 32-bit, .mpy.
+
+    Code of a profile: in use with one client, less the empty program, less what a second client like it adds (its objects).
+    """
+    base = _used(target, "base", 1)
+    out = {"profile": {}, "module": {}, "object": {}, "peer": {}}
+    for point in ("import", "construct", "publishing", "lean", "typical"):
+        one, two = _used(target, point, 1), _used(target, point, 2)
+        out["profile"][point] = one - base - (two - one)
+        out["object"][point] = two - one
+    names = []
+    before = _used(target, "modules", 0, "sys")
+    for name, short in ORDER:
+        names.append(name)
+        now = _used(target, "modules", 1, *names)
+        out["module"][short] = now - before
+        out["profile"]["every module"] = out["profile"].get("every module", 0) + now - before
+        before = now
+    if (target / "umqtt").exists():
+        before = _used(target, "modules", 0, "umqtt.simple")
+        out["peer"]["umqtt.simple"] = _used(target, "modules", 1, "umqtt.simple") - before
+        out["peer"]["umqtt.simple and robust"] = _used(target, "modules", 1, "umqtt.simple", "umqtt.robust") - before
+    return out
+
+
+def sizes(target):
+    """{module: bytes of its .mpy}."""
+    return {p.stem: p.stat().st_size for p in sorted((target / "umqtt5").glob("*.mpy"))}
+
+
+def callgrind(target, ops):
+    """{library: {operation: x86 instructions on the unix build}}; {} where valgrind is missing."""
+    if not shutil.which("valgrind"):
+        return {}
+    out = {}
+    command = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+        *mpy.command("320k"),
+        str(target / "guest_cost.py"),
+    ]
+    for lib, op in ops:
+        n = []
+        for count in (100, 600):
+            r = subprocess.run(
+                [*command, "loop", lib, op, str(count)],
+                capture_output=True,
+                text=True,
+                env={"MICROPYPATH": str(target)},
+                check=False,
+            )
+            total = [line.split(":")[-1] for line in r.stderr.splitlines() if "Collected" in line]
+            if r.returncode or not total:
+                return out
+            n.append(int(total[0]))
+        out.setdefault(lib, {})[op] = (n[1] - n[0]) // 500
+    return out
