@@ -8,6 +8,13 @@ from support.session import connected, heard, settle, up
 from support.t import eq, raises, rows
 
 TIMEOUT = 30
+ONLY = {  # these take seconds
+    "test_pings_while_idle": ("cpython", "micropython"),
+    "test_pings_although_messages_are_sent": ("cpython", "micropython"),
+    "test_the_server_chooses_the_interval": ("cpython", "micropython"),
+    "test_no_answer_closes": ("cpython", "micropython"),
+    "test_an_answer_in_pieces_or_behind_other_packets_counts": ("cpython", "micropython"),
+}
 
 
 def run(c, ms, also=None):

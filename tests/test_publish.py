@@ -168,7 +168,21 @@ def test_a_byte_order_mark_is_kept():
     assert b"\xef\xbb\xbfx" in peer.of(PUBLISH)[-1].raw
 
 
-BAD_TOPICS = ("", "a/+", "a/#", "+", "#", "a\0b", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"", bytearray(b"a+"), "x" * 65536)
+BAD_TOPICS = (
+    "",
+    "a/+",
+    "a/#",
+    "+",
+    "#",
+    "a\0b",
+    b"\xff",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    "a\ud800",
+    b"",
+    bytearray(b"a+"),
+    "x" * 65536,
+)
 
 
 def test_bad_topics_are_refused():
@@ -487,3 +501,15 @@ def test_before_the_first_connection():
     eq((c.isconnected(), c.pending()), (False, 0))
     c.disconnect()
     c.drop()
+
+
+def test_payload_format_is_the_servers_to_check():
+    """U-09: a payload that is no UTF-8 although its format indicator says so leaves as it is; a refusal of it is told."""
+    from umqtt5 import Refused
+
+    c, peer = connected({PUBLISH: lambda peer, p: P.puback(p.pid, 0x99) if p.qos else None})
+    text = props.encode(payload_format_indicator=1)
+    c.publish("t", b"\xff", False, 0, text)
+    pid = c.publish("t", b"\xff", False, 1, text)
+    e = raises(Refused, c.wait, pid)
+    eq((e.reason_code.value, [p.payload for p in peer.of(PUBLISH)]), (0x99, [b"\xff", b"\xff"]))

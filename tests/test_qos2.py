@@ -385,3 +385,39 @@ def test_byte_by_byte():
         for _ in range(300):
             c.poll()
     eq((len(got), len(told), c.pending()), (3, 3, 0))
+
+
+def test_pubrel_and_pubcomp_of_ours_carry_no_properties():
+    """3.6.2-2, -3, 3.7.2-2, -3: they are never too large for any server, so nothing has to be left out."""
+    for limit in rows((5, 100, None)):
+        c, peer = connected({PUBREL: None}, {"maximum_packet_size": limit} if limit else ())
+        if limit != 5:
+            c.publish("t", b"x", False, 2)
+        peer.send(P.pubrec(9), P.pubrel(9))
+        peer.send(P.publish("t", b"", 2, 3))
+        settle(c)
+        for kind in (PUBREL, PUBCOMP):
+            assert peer.of(kind)
+            for p in peer.of(kind):
+                assert len(p.raw) <= 5 and p.props == () and p.block == b"", p
+
+
+def test_first_bytes_of_every_packet_of_ours():
+    """2.1.3-1: the flags of each packet; 3.6.2-1: no PUBREL but 0x00 and 0x92."""
+    c, peer = silent()
+    for qos in (0, 1, 2):
+        c.publish("t", b"", False, qos)
+        c.publish("t", b"", True, qos)
+    peer.send(P.pubrec(3), P.pubrec(99), P.publish("t", b"", 1, 1), P.publish("t", b"", 2, 2), P.pubrel(2), P.pubrel(3))
+    settle(c)
+    c.subscribe("f")
+    c.unsubscribe("f")
+    c.ping()
+    settle(c)
+    c.disconnect()
+    eq(
+        sorted(set([p.raw[0] for p in peer.packets])),
+        [0x10, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0],
+    )
+    eq(sorted(set([p.code for p in peer.of(PUBREL)])), [0, 0x92])
+    eq(sorted(set([p.code for p in peer.of(PUBCOMP)])), [0, 0x92])
