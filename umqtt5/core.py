@@ -49,8 +49,8 @@ def load(s, first, i, end):
 
 
 def illegal(s, first, i, end):
-    """Handler of packets that a server never sends."""
-    s.violation(0x82)
+    """Handler of packets that a server never sends, and of a second CONNACK (0x21 to 0x2F: wrong flags first, 2.1.3)."""
+    s.violation(0x81 if 0x20 < first < 0x30 else 0x82)
 
 
 def puback(s, first, i, end):
