@@ -10,7 +10,6 @@ from support import t
 from support.peer import Peer
 from support.t import eq, raises, skip
 from support.tcp import TcpPeer
-
 from umqtt5 import ProtocolError, Refused, ResourceError
 from umqtt5.aio import MQTTClient
 
@@ -130,7 +129,8 @@ def test_messages_resolves_topic_aliases():
     async def test(c, srv):
         alias = [("topic_alias", 1)]
         box = c.messages()
-        srv.send(P.publish("long/topic", b"1", 0, None, alias), P.publish("", b"2", 0, None, alias), P.publish("", b"3", 1, 9, alias))
+        srv.send(P.publish("long/topic", b"1", 0, None, alias))
+        srv.send(P.publish("", b"2", 0, None, alias), P.publish("", b"3", 1, 9, alias))
         got = []
         async for m in box:
             got.append((bytes(m.topic()), bytes(m.payload())))
@@ -199,7 +199,7 @@ def test_message_is_gone_after_its_round():
 def test_messages_raises_what_ended_the_connection():
     async def test(c, srv):
         async def reader():
-            async for m in c.messages():
+            async for _ in c.messages():
                 pass
 
         task = asyncio.create_task(reader())
@@ -487,7 +487,7 @@ def test_full_queue_of_messages_keeps_alive():
         await asyncio.sleep_ms(2600)
         assert c.isconnected() and srv.of(P.PINGREQ)
         n = 0
-        async for m in box:
+        async for _ in box:
             n += 1
             if n == 2:
                 break
@@ -621,8 +621,8 @@ def test_transport_that_cannot_be_polled():
     asyncio.run(main())
 
 
-# What a message may allocate on a 64-bit MicroPython, twice the bytes of a 32-bit one: asyncio's loop (its call frame of 144 a round,
-# given back at once) is subtracted, nothing else.
+# What a message may allocate on a 64-bit MicroPython, twice the bytes of a 32-bit one. The call frame of asyncio's own loop (144 a
+# round, given back at once) is subtracted, nothing else.
 BUDGET = 128
 
 
@@ -698,7 +698,7 @@ def test_bytes_per_message():
                 await asyncio.sleep_ms(0)
         stop("publish 1, acknowledged", x)
         x = start()
-        for i in range(100):
+        for _ in range(100):
             k = await c.publish(topic, payload, False, 1)
             get(k)
             await c.wait(k)
@@ -717,7 +717,7 @@ def test_bytes_per_message():
         box = c.messages()
         peer.write(packet)
         n = -1
-        async for m in box:
+        async for _ in box:
             n += 1
             if n == 0:
                 x = start()

@@ -1,9 +1,9 @@
 """A server on a real socket inside the test's own process, served by an asyncio task: for the faces that wait for sockets.
 
-    srv = TcpPeer()                      # answers, packets, expect() as support.peer.Server
-    srv.start()                          # in a running loop; srv.port
-    srv.send(publish("in", b"1"))        # to the newest connection
-    srv.stalled = True                   # reads nothing: the client's writes fill the buffers
+srv = TcpPeer()                      # answers, packets, expect() as support.peer.Server
+srv.start()                          # in a running loop; srv.port
+srv.send(publish("in", b"1"))        # to the newest connection
+srv.stalled = True                   # reads nothing: the client's writes fill the buffers
 """
 
 import asyncio

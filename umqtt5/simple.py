@@ -1,0 +1,118 @@
+"""Drop-in for umqtt.simple and umqtt.robust: change the import, keep the program.
+
+    from umqtt5.simple import MQTTClient             # was: from umqtt.simple import MQTTClient
+    from umqtt5.robust import MQTTClient             # was: from umqtt.robust import MQTTClient
+
+What belongs here: the meaning that those programs count on, over MQTT 5. What does not: anything new (use umqtt5.MQTTClient).
+The same: positional arguments; publish(qos=1) waits for its PUBACK and delivers what comes meanwhile (in a callback it returns
+once stored); subscribe() waits for the SUBACK; wait_msg() waits, check_msg() does not; the callback gets two bytes objects;
+keepalive=0; a server that refuses is MQTTException(code) with the codes of MQTT 3.1.1 for CONNACK (1..5), a lost connection
+OSError; clean_session=False keeps the session at the server for ever. Other: a message has to fit `rx` (2,048 bytes unless given,
+the server is told); QoS 2 works; PINGREQ is sent by itself where a keepalive was given. More options: umqtt5.MQTTClient's.
+"""
+
+import time
+
+from .client import MQTTClient as _B
+from .errors import MQTTException, ProtocolError, Refused
+
+_V3 = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4, 0x87: 5}  # CONNACK: reason code -> return code of 3.1.1
+
+
+class MQTTClient(_B):
+    """umqtt.simple's client. ssl: as there (True: not verified), or as umqtt5.MQTTClient's; ssl_params: of older versions."""
+
+    DELAY = 2
+    DEBUG = False
+
+    def __init__(
+        self, client_id, server, port=0, user=None, password=None, keepalive=0, ssl=None, ssl_params=None, **options
+    ):  # fmt: skip
+        if ssl is True:
+            p = ssl_params or {}
+            ssl = {"verify": bool(p.get("cert_reqs"))}
+            for k, v in (("key", "key"), ("cert", "cert"), ("server_hostname", "server_hostname"), ("ca", "cadata")):
+                if p.get(v):
+                    ssl[k] = p[v]
+        for k in ("rx", "inflight"):
+            options.setdefault(k, 2048)
+        _B.__init__(self, client_id, server, port, user, password, keepalive, ssl or None, **options)
+        self._o["_props"] = options.get("props", b"")
+
+    def _lazy(self, name):
+        return self._sock if name == "sock" else _B._lazy(self, name)
+
+    def connect(self, clean_session=True, timeout=None):
+        """Connect; returns whether the server kept a session. MQTTException(1..5) when refused, OSError."""
+        from . import setup
+
+        self.close(0)
+        self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
+        self._o["_connect_props"] = setup._connect_props(self._o, self._props, self._rl)
+        del self._o["_rl"]
+        try:
+            return _B.connect(self, clean_session, timeout)
+        except Refused as e:
+            raise MQTTException(_V3.get(e.reason_code.value, e.reason_code.value)) from None
+
+    def work(self):
+        """As Session.work(); what ends the connection is an OSError, which is what programs for umqtt expect."""
+        try:
+            return _B.work(self)
+        except (Refused, ProtocolError) as e:
+            if self._busy or self._state or isinstance(e, Refused) and e.what == "CONNACK":
+                raise
+            raise OSError(104, str(e)) from None
+
+    def publish(self, topic, msg, retain=False, qos=0):
+        """Send; at QoS 1 and 2 wait until it is acknowledged, without a bound. In a callback: return once stored."""
+        self._acked(self._send(topic, msg, retain, qos))
+
+    def _send(self, topic, msg, retain, qos):
+        if self._state != 2:
+            raise OSError(107, "not connected")
+        return _B.publish(self, topic, msg, retain, qos)
+
+    def _acked(self, pid):
+        while pid and not self._busy and self.pending(pid):
+            self.poll(1000)
+        if pid and self._refused and self._refused[0] == pid:
+            self.wait(pid)  # raises it
+
+    def subscribe(self, topic, qos=0):
+        """Subscribe and wait for the SUBACK (in a callback: do not wait). MQTTException(code) when refused."""
+        from . import subs
+
+        if self._cb is None:
+            raise AssertionError("Subscribe callback is not set")
+        if self._busy:
+            subs.subscribe_start(self, [(topic, qos)])
+            return
+        try:
+            subs.subscribe(self, topic, qos)
+        except Refused as e:
+            raise MQTTException(e.reason_code.value) from None
+
+    # ---------------------------------------------------------------- umqtt.robust's, callable on both
+
+    def delay(self, i):
+        time.sleep(self.DELAY)
+
+    def log(self, in_reconnect, e):
+        if self.DEBUG:
+            print("mqtt reconnect: %r" % e if in_reconnect else "mqtt: %r" % e)
+
+    def is_conn_issue(self):
+        """True when the connection is lost."""
+        return self._state != 2
+
+    def reconnect(self):
+        """Connect with clean_session=False until it succeeds."""
+        i = 0
+        while True:
+            try:
+                return self.connect(False)
+            except OSError as e:
+                self.log(True, e)
+                i += 1
+                self.delay(i)
