@@ -24,6 +24,7 @@ class Broker(Peer):
         self.window = receive_maximum
         self.log = []
         self.faults = []
+        self.refused = []  # (payload, reason code) of messages that the client did not take
         self.hold = False
         self.forget()
         self.connects = []  # (clean_start, session present)
@@ -62,6 +63,7 @@ class Broker(Peer):
                 if m[0] == p.pid:
                     if p.code >= 0x80:
                         self.out.remove(m)
+                        self.refused.append((m[2], p.code))
                         return None
                     m[4] = 2
             return packets.pubrel(p.pid)
@@ -121,7 +123,9 @@ class Broker(Peer):
 
     def release(self, i=0):
         """Send one of the acknowledgements that are held back."""
-        self.send(self._acked(self.held.pop(i)))
+        ack = self.held.pop(i)
+        if not self.link.dead:
+            self.send(self._acked(ack))
 
     def deliver(self, topic, payload, qos):
         """A message for the client."""
