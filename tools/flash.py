@@ -4,8 +4,8 @@
     python3 tools/flash.py ESP32_GENERIC-v1.29.0.bin --port /dev/ttyUSB0     erase, write, verify, with esptool
     python3 tools/flash.py RPI_PICO_W-v1.29.0.uf2                            through the boot-select drive of the Pico
 
-Everything on an ESP32 is erased first (--keep leaves its files). A Pico that runs MicroPython is sent into its boot loader by
-itself when its port is named or is the only one; else hold BOOTSEL while plugging it in. What is chosen is said before it is done.
+Everything on an ESP32 is erased first (--keep leaves its files). A Pico that runs MicroPython is sent into its boot loader when
+its port is named or is the only one; else hold BOOTSEL while plugging it in. What is chosen is said before it is done.
 """
 
 import argparse
@@ -97,7 +97,9 @@ def pico(o, chip, word):
     found = look()
     if not found:
         if o.port == "auto" and not ports():
-            raise BoardError("no Pico: no boot-select drive and no USB serial port. Hold BOOTSEL while plugging it in (and mount the drive)")
+            raise BoardError(
+                "no Pico: no boot-select drive, no USB serial port. Hold BOOTSEL while plugging it in, mount the drive"
+            )
         port = choose(o.port)
         print("%s: into the boot loader" % port)
         if o.dry_run:
@@ -114,7 +116,7 @@ def pico(o, chip, word):
             time.sleep(0.3)
             found = look()
         if not found:
-            raise BoardError("the boot-select drive did not appear in %d s; mount it, or name its folder with --drive" % o.wait)
+            raise BoardError("no boot-select drive came in %d s; mount it, or name its folder with --drive" % o.wait)
     if len(found) > 1:
         raise BoardError("several boot-select drives, name one with --drive: " + ", ".join(d for d, _ in found))
     drive, info = found[0]
@@ -155,7 +157,9 @@ def main(argv=None):
     except BoardError as e:
         print("flash.py: %s" % e, file=sys.stderr)
         return 1
-    print("would be done" if o.dry_run else "done; next: python3 tools/deploy.py --board %s" % ("esp32" if what == "bin" else "rp2"))
+    print(
+        "would be done" if o.dry_run else "done; next: python3 tools/deploy.py --board %s" % ("esp32" if what == "bin" else "rp2")
+    )
     return 0
 
 

@@ -96,21 +96,23 @@ class View:
         return self.rows.setdefault(name, Row())
 
     def text(self, width=100):
-        """The picture, as lines."""
+        """The picture, as lines: one block for each node (what stands before the last / of a topic)."""
         out = ["%s   %d messages in %d s" % (self.source, self.total, time.monotonic() - self.start)]
-        for n in sorted(set(self.nodes) | set(self.state)):
-            v = self.nodes.get(n, {})
-            out.append(
-                "%s   %s   free heap %s   reconnects %s" % (n, self.state.get(n, "?"), v.get("heap", "?"), v.get("reconnects", "?"))
-            )
-        out.append("")
-        long = min(max([len(n) for n in self.rows] + [5]), max(20, width - 54))
-        out.append("%-*s %14s %9s  %s" % (long, "topic", "last", "per min", ""))
-        for n in sorted(self.rows):
-            r = self.rows[n]
-            rate = r.rate()
-            last = "%g" % r.last if isinstance(r.last, float) else "-" if r.last is None else str(r.last)
-            out.append("%-*s %14s %9s  %s" % (long, n[-long:], last[:14], "%.1f" % rate if rate else "", spark(r.values)))
+        groups = {}
+        for name in self.rows:
+            topic = name.split(" ")[0]
+            at = topic.rfind("/") + 1
+            groups.setdefault(name[:at].rstrip("/"), []).append((name[at:], self.rows[name]))
+        for g in sorted(groups):
+            v = self.nodes.get(g, {})
+            more = ["free heap %s" % v["heap"]] if "heap" in v else []
+            more += ["reconnects %s" % v["reconnects"]] if "reconnects" in v else []
+            out += ["", "   ".join([g or "(no node)", self.state.get(g, "")] + more)]
+            out.append("  %-26s %14s %8s" % ("", "last", "per min"))
+            for name, r in sorted(groups[g], key=lambda x: x[0]):
+                rate = r.rate()
+                last = "%g" % r.last if isinstance(r.last, float) else "-" if r.last is None else str(r.last)
+                out.append("  %-26s %14s %8s  %s" % (name[-26:], last[:14], "%.1f" % rate if rate else "", spark(r.values)))
         return [line[:width].rstrip() for line in out]
 
 
@@ -151,7 +153,7 @@ def from_broker(o, view):
 
 
 class Console:
-    """Lines of a node's console become messages of a view: `telemetry {...}`, `wifi ...`, `broker ...`, `node NAME, TOPIC ...`."""
+    """Lines of a node's console become messages of a view: `telemetry {...}`, `wifi ...`, `broker ...`, `node ...`."""
 
     def __init__(self, view):
         self.view = view

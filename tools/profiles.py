@@ -34,7 +34,7 @@ def version():
     text = (ROOT / NAME / "__init__.py").read_text()
     found = re.search(r'^__version__ = "([^"]+)"', text, re.M)
     if not found:
-        raise SystemExit("umqtt5/__init__.py has no line __version__ = \"...\"")
+        raise SystemExit('umqtt5/__init__.py has no line __version__ = "..."')
     return found.group(1)
 
 

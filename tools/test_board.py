@@ -223,7 +223,8 @@ def joining(path):
     n = json.loads(Path(path).read_text())["wifi"][0]
     return (
         "import network, time\nw = network.WLAN(network.STA_IF)\nw.active(True)\nif not w.isconnected():\n w.connect(%r, %r)\n"
-        " for _ in range(200):\n  if w.isconnected(): break\n  time.sleep_ms(100)\nprint(w.isconnected())" % (n["ssid"], n.get("password"))
+        " for _ in range(200):\n  if w.isconnected(): break\n  time.sleep_ms(100)\nprint(w.isconnected())"
+        % (n["ssid"], n.get("password"))
     )
 
 
@@ -257,6 +258,7 @@ def main(argv=None):
     for folder in (ROOT / "ports" / "host", ROOT, ROOT / "tests"):
         sys.path.insert(0, str(folder))
     import pytest
+
     from support import agentproc
 
     agentproc.Agent = board_agent(agentproc.Agent)

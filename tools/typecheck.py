@@ -36,9 +36,10 @@ OPTIONS = [
 EXCUSED = (
     (r"\[(assignment|has-type|var-annotated|no-redef|misc|index)\]$", "attributes are None until a connection fills them in"),
     (r'"(type\[)?(CLASSES)\]?" has no attribute', "attributes are set by setup.py, methods by the modules that are loaded then"),
+    (r"\[override\]$", "the asyncio face has coroutines where the blocking one has functions"),
     (r'expected "umqtt5\.(client|core)\.', "the faces take each other's place"),
     (r"umqtt5_host", "CPython only"),
-    (r'"SSLContext" has no attribute "verify_mode"', "missing in the stub; documented and there"),
+    (r'"SSLContext" has no attribute "(verify_mode|check_hostname|load_default_certs)"', "missing in the stub, or asked for"),
     (r'Module "asyncio" has no attribute "(core|DONE|Gate)"', "MicroPython's own, or the shim's behind a test"),
     (r'"b2a_base64" has incompatible type "bytearray"', "the stub is too narrow: any buffer will do"),
 )
@@ -48,7 +49,9 @@ def excused(line):
     """Whether a line of mypy is none of ours."""
     if not line.startswith(("umqtt5/", "ports/")):
         return True  # the stubs' own
-    classes = "|".join(sorted({c for f in (ROOT / "umqtt5").glob("*.py") for c in re.findall(r"^class (\w+)", f.read_text(), re.M)}))
+    classes = "|".join(
+        sorted({c for f in (ROOT / "umqtt5").glob("*.py") for c in re.findall(r"^class (\w+)", f.read_text(), re.M)})
+    )
     return line.startswith("umqtt5/") and any(re.search(r.replace("CLASSES", classes), line) for r, _ in EXCUSED)
 
 
@@ -75,8 +78,8 @@ def check(board, only=None):
     files = only or files
     env = dict(os.environ, MYPYPATH=os.pathsep.join(str(p) for p in (typings, ports / "common", ports / board, ROOT)))
     p = subprocess.run(
-        [sys.executable, "-m", "mypy", *OPTIONS, "--custom-typeshed-dir", str(typings), "--cache-dir", str(ROOT / ".cache" / "mypy" / board),
-         "--config-file", os.devnull, *[str(f) for f in files]],
+        [sys.executable, "-m", "mypy", *OPTIONS, "--custom-typeshed-dir", str(typings), "--config-file", os.devnull,
+         "--cache-dir", str(ROOT / ".cache" / "mypy" / board), *[str(f) for f in files]],
         capture_output=True, text=True, env=env, cwd=ROOT,
     )  # fmt: skip
     if p.returncode > 1 or (p.returncode and not p.stdout.strip()):

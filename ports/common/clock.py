@@ -1,6 +1,7 @@
 # Time, for both boards: what the date is (NTP, needed before a TLS certificate can be checked) and how long the node has run.
 # Imports time and ntptime. Waits at most ntptime's own second per try.
 import time
+
 import ntptime
 
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0  # boards count from 2000, the unix build and CPython from 1970

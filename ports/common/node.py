@@ -1,15 +1,16 @@
 # The telemetry node, for both boards: joins the Wi-Fi, keeps the broker, measures and sends; or wakes, sends and sleeps.
-# main.py gives it the sensor, settings.json all the rest. Imports the other board modules and umqtt5; prints what happens, as this
-# is the program and not the library.
+# main.py gives it the sensor, settings.json all the rest. Imports the board's modules and umqtt5; prints what happens: this is the
+# program and not the library.
 import gc
 import json
 from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 import chip
 from clock import Clock, Uptime, unix
+from wifi import Wifi
+
 from umqtt5 import MQTTClient, MQTTException, Refused
 from umqtt5.link import Link
-from wifi import Wifi
 
 _AGAIN = 600000  # ms until the broker is asked again after it refused for good (the mistake may have been at its side)
 _ONLINE = 20000  # ms that one wake may take from Wi-Fi to the last acknowledgement
@@ -74,7 +75,7 @@ class Node:
             self.woke_at = ticks_ms()
 
     def always(self):
-        """Connected all the time: a message every interval; while there is no connection QoS 1 and 2 wait in the session image."""
+        """Connected all the time, a message every interval; without a connection QoS 1 and 2 wait in the session image."""
         due = ticks_ms()
         was = False
         while True:

@@ -1,9 +1,10 @@
 # Wi-Fi, brought up and kept up, for both boards: one step at a time, never blocking for longer than a driver call.
 # What differs per board (power saving, switching the radio off) is asked of `chip`. Imports network, time, chip. No MQTT here.
-import network
+from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
+
 import chip
+import network
 from micropython import const
-from time import ticks_ms, ticks_diff, ticks_add, sleep_ms
 
 _IDLE = const(0)  # not joined, the next try is due at _at
 _JOINING = const(1)  # asked to join, the time is up at _at

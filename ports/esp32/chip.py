@@ -1,9 +1,10 @@
 # What an ESP32 has of its own: identity, temperature, power saving, watchdog, stores, sleep, the reason it woke.
 # The same names stand in ports/rp2/chip.py (ports/README.md has the table); what both boards share is in ports/common/.
 # Imports machine and esp32, and umqtt5.store when a store is asked for. Never the network, never the settings.
-import machine
-import esp32
 from binascii import hexlify
+
+import esp32
+import machine
 
 BOARD = "esp32"
 JOINING = (1000, 1001, 1010)  # WLAN.status(): idle, connecting, address got; any other number is why the last try ended
@@ -48,7 +49,7 @@ def watchdog(ms):
 
 
 def store(kind, name="umqtt5"):
-    """Where the session image is kept: "file" (/name.dat), "nvs" (namespace `name`), "rtc" (survives deep sleep, not power loss),
+    """Where the session image is kept: "file" (/name), "nvs" (namespace `name`), "rtc" (survives deep sleep, not power loss),
     "none" (None). ValueError for another word."""
     if kind == "none":
         return None

@@ -1,8 +1,9 @@
 # What an RP2040 (Pico W) or RP2350 has of its own: identity, temperature, power saving, watchdog, stores, sleep.
 # The same names stand in ports/esp32/chip.py (ports/README.md has the table); what both boards share is in ports/common/.
 # Imports machine, and umqtt5.store when a store is asked for. Never the network, never the settings.
-import machine
 from binascii import hexlify
+
+import machine
 from micropython import const
 
 BOARD = "rp2"
@@ -44,7 +45,7 @@ def watchdog(ms):
 
 
 def store(kind, name="umqtt5"):
-    """Where the session image is kept: "file" (/name.dat) or "none" (None). ValueError for another word: no NVS, no RTC memory."""
+    """Where the session image is kept: "file" (/name) or "none" (None). ValueError for another word: no NVS, no RTC memory."""
     if kind == "none":
         return None
     if kind == "file":

@@ -61,6 +61,7 @@ class Board:
         self.args = {"flash": self.flash, "blocks": blocks, "board": board, "air": [list(a) for a in air], "rom": self.rom,
                      "tests": str(HERE), "cause": "power", "main": main, "keep": str(Path(where) / "chip")}  # fmt: skip
         self.run_main = main
+        self._note = Path(self.args["keep"] + ".reset")
         self._cut = None
         self.resets = 0
         self.causes = []  # of each reset
@@ -98,7 +99,7 @@ class Board:
 
     def _why(self):
         # the interpreter ended: by the reset line, by the program (fakes.World.reset wrote how), or by ctrl-D
-        note = Path(self.args["keep"] + ".reset")
+        note = self._note
         cause, ms = "soft", 0
         if self._hard:
             cause, self._hard = "hard", False
@@ -137,7 +138,9 @@ class Board:
     def _run(self):
         start = b""
         while not self._stop:
-            ready = select.select([self._master, self._in], [], [], 0.2)[0]
+            ready = select.select([self._master, self._in], [], [], 0.05)[0]
+            if not ready and self._note.exists() and self._note.read_bytes()[4:]:
+                self._proc.kill()  # a program that was the main program asked for a reset
             if self._master in ready:
                 try:
                     data = os.read(self._master, 4096)
@@ -149,7 +152,7 @@ class Board:
                         self._pull()
                         return
                 if data and not self._swallow:
-                    self._note(data)
+                    self._mode(data)
                     if b"\x03" in data and not self.output.endswith((b">", b">>> ")):
                         # a program runs: the unix port reads ctrl-C as a character then, a board's console interrupts
                         self._proc.send_signal(signal.SIGINT)
@@ -194,7 +197,7 @@ class Board:
         self._master = self._slave = -1
         self.pulled = True
 
-    def _note(self, data):
+    def _mode(self, data):
         # which prompt are we in: a soft reset comes back to the same one
         for c in data:
             if c == 1:
@@ -211,7 +214,9 @@ class Board:
             if at >= 0:
                 return at + len(text)
             time.sleep(0.02)
-        raise TimeoutError("the board never said %r, but: %s" % (text, bytes(self.output[start:]).decode("utf8", "replace")[-2000:]))
+        raise TimeoutError(
+            "the board never said %r, but: %s" % (text, bytes(self.output[start:]).decode("utf8", "replace")[-2000:])
+        )
 
     def pull_at(self, text, n=1):
         self._heard = b""

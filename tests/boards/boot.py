@@ -1,9 +1,11 @@
 # Run by MicroPython unix to become a board (see board.py): LittleFS in a file as "/", a chip's modules, boot.py, main.py.
-# Argument: a JSON file with flash (file), blocks, board, air (list of [ssid, password]), rom (file or null), mpy, release, main (run it).
+# Argument: a JSON file with flash (file), blocks, board, air (list of [ssid, password]), rom (file or null), main (run it), keep
+# (prefix of the files for RTC memory and NVS), cause (of the reset), run (code, then the end).
 import json
 import os
 import sys
 import time
+
 import vfs
 
 with open(sys.argv[1]) as _f:
@@ -115,16 +117,18 @@ def start(name):
     try:
         exec(compile(code, name, "exec"), globals())
     except SystemExit:
-        raise
+        while True:  # with -i the interpreter would go on to its prompt; board.py ends it and starts it anew
+            _sleep(1)
     except BaseException as e:
         sys.print_exception(e)
 
 
+_sleep = time.sleep
 become()
 start("boot.py")
 if _a.get("run"):
     exec(_a["run"])
 if _a["main"]:
     start("main.py")
-for _n in ("json", "os", "time", "vfs", "Flash", "Rom", "become", "_a", "_f", "fakes", "start", "_n"):
+for _n in ("json", "os", "time", "vfs", "Flash", "Rom", "become", "_a", "_f", "fakes", "start", "_n", "_sleep"):
     globals().pop(_n, None)

@@ -27,7 +27,10 @@ def tool(name, *args, root=ROOT, timeout=20):
 def mpremote(port, *args, timeout=15):
     """Run mpremote against a port."""
     return subprocess.run(
-        [sys.executable, "-m", "mpremote", "connect", port, *[str(a) for a in args]], capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-m", "mpremote", "connect", port, *[str(a) for a in args]],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 
@@ -85,7 +88,8 @@ def broker(tmp_path):
     b = Broker()
     conf = tmp_path / "mosquitto.conf"
     conf.write_text(
-        "listener %d 127.0.0.1\nallow_anonymous true\nlog_dest file %s\nlog_type all\nmax_inflight_messages 0\n" % (b.port, b.logfile)
+        "listener %d 127.0.0.1\nallow_anonymous true\nlog_dest file %s\nlog_type all\nmax_inflight_messages 0\n"
+        % (b.port, b.logfile)
     )
     b.process = subprocess.Popen([exe, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(100):

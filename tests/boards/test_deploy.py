@@ -52,7 +52,7 @@ sys.exit()
 
 
 def marks(b):
-    """What MARK the modules of the library carry that the board imports: a list, of one element when they are of one deployment."""
+    """What MARK the modules carry that the board imports: a list, of one element when they are of one deployment."""
     out = b.offline(MARKS)
     assert "MARKS " in out, out
     return out.split("MARKS ")[1].split()
@@ -116,7 +116,11 @@ def test_cut_at_every_file_leaves_one_working_library(boards, checkout, capsys):
     b.close()
     files = capsys.readouterr().out.count("100 %")
     last = 0
-    for text, n in [(b"f=open('/.deploy/new", n + 1) for n in range(files)] + [(b"swap([", 1), (b"__import__(n)", 1), (b"rm('/.dep", 2)]:
+    for text, n in [(b"f=open('/.deploy/new", n + 1) for n in range(files)] + [
+        (b"swap([", 1),
+        (b"__import__(n)", 1),
+        (b"rm('/.dep", 2),
+    ]:
         b = boards("cut")
         b.pull_at(text, n)
         code = here(b, root=new)
@@ -248,7 +252,16 @@ def test_firmware_too_old_and_wrong_chip():
     import boardlink
 
     f = boardlink.Facts.__new__(boardlink.Facts)
-    f.name, f.version, f.mpy, f.platform, f.machine, f.heap, f.flash, f.block = "micropython", (1, 22, 2), 518, "rp2", "Pico W", 1, 1, 1
+    f.name, f.version, f.mpy, f.platform, f.machine, f.heap, f.flash, f.block = (
+        "micropython",
+        (1, 22, 2),
+        518,
+        "rp2",
+        "Pico W",
+        1,
+        1,
+        1,
+    )
     with pytest.raises(boardlink.BoardError, match=r"firmware too old: MicroPython 1\.22\.2, umqtt5 needs 1\.23"):
         f.check("rp2")
     f.version = (1, 25, 0)

@@ -32,7 +32,7 @@ class Listener:
 
 @pytest.mark.parametrize("interpreter", ["micropython", "cpython"])
 def test_a_thousand_wakes_deliver_every_message_once(broker, tmp_path, interpreter):
-    """QoS 2 from deep sleep to deep sleep; in half of the wakes the link breaks or the chip is reset somewhere in the dialogue."""
+    """QoS 2 from deep sleep to deep sleep; in half of the wakes the link breaks or the chip is reset in the dialogue."""
     listener = Listener(broker.port)
     accepted, awake, state = [], [], {"next": 0, "seed": 12345}
     total = 1000 if interpreter == "micropython" else 100

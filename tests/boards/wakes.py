@@ -12,7 +12,7 @@ if sys.implementation.name != "micropython":
     import umqtt5_host  # noqa: F401
 for p in (root + "/ports/common", root + "/ports/esp32", root, here):
     sys.path.insert(0, p)
-import fakes
+import fakes  # noqa: E402
 
 with open(sys.argv[1]) as _f:
     a = json.load(_f)
@@ -22,6 +22,7 @@ world.skip = 50  # waiting for Wi-Fi and back-off takes no time
 fakes.install(world)
 world.open()
 import node  # noqa: E402
+
 from umqtt5 import setup  # noqa: E402
 
 accepted = []

@@ -61,7 +61,11 @@ def test_wrong_value():
     one('"topic" must not contain "#"', topic="a/#")
     one('"server" must not be empty', server="")
     one('"sleep": "deep" with "qos": 1 needs a "store", for example "rtc"', sleep="deep")
-    one('"session_expiry" must be longer than "interval", or the broker forgets the node while it sleeps', sleep="light", session_expiry=60)
+    one(
+        '"session_expiry" must be longer than "interval", or the broker forgets the node while it sleeps',
+        sleep="light",
+        session_expiry=60,
+    )
     one('"inflight" can be 2037 at most in RTC memory (1013 for two copies)', store="rtc", inflight=2048)
 
 
