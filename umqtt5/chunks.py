@@ -66,13 +66,15 @@ def _start(s, first, i, end):
         m._tb = None
     i += m._n
     s._cpid = 0
-    s._cskip = False
+    s._cskip = 0
     if first & 6:
         s._cpid = b[i] << 8 | b[i + 1]
         if not s._cpid:
             s.violation(0x82)
         if first & 4 and s.find_record(s._cpid, 4):
-            s._cskip = True
+            s._cskip = 1  # delivered before
+        elif first & 4 and len(s.image) + 5 > s._full:
+            s._cskip = 2  # the server oversteps our Receive Maximum: no room for the identifier
         i += 2
     receive._begin(s, i, end)
 
@@ -106,6 +108,8 @@ def _done(s, first):
         from . import qos2
 
         qos2.register(s)
+        if s._cskip > 1:
+            return s.ack(0x50, s._cpid, 0x97)
         if not s._cskip:
             qos2.remember(s, s._cpid)
     receive.finish(s, 0x50 if first & 4 else 0x40, s._cpid)

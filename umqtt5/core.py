@@ -43,7 +43,7 @@ def load(s, first, i, end):
             from . import subs as m
     except (MemoryError, ImportError):
         s.close(0)
-        raise ResourceError("packet type %d: no memory for its module, or it is not on this board: import it at start" % k) from None
+        raise ResourceError("packet type %d: no memory for its module, or not on this board; import it at start" % k) from None
     m.register(s)
     s._h[k](s, first, i, end)
 
@@ -58,7 +58,7 @@ def puback(s, first, i, end):
     b = s._rx
     if first != 0x40:
         return s.violation(0x81)
-    if end - i != 2 and (end - i < 2 or b[i + 2] and b[i + 2] != 0x10 or end - i > 3 and b[i + 3] | end - i > 4):
+    if end - i != 2 and (end - i < 2 or b[i + 2] and b[i + 2] != 0x10 or end - i > 3 and (b[i + 3] or end - i > 4)):
         s.check_ack(4, i, end)
     first = s.find_record(b[i] << 8 | b[i + 1], 1)
     if first:
@@ -561,6 +561,7 @@ def _parse(s):
         else:
             n += j
         if n > s._e:
+            _judge(s, b[i] >> 4, b[i] & 15)
             break
         s._i = n
         s.received += 1
@@ -569,6 +570,14 @@ def _parse(s):
         if s._sock is None:  # a handler closed the connection
             break
     return r
+
+
+def _judge(s, k, flags):
+    # A packet of type k whose rest is still to come: what is wrong already need not be waited for.
+    if flags & 6 == 6 or flags & 14 == 8 if k == 3 else flags != (2 if k == 6 or k == 8 or k == 10 else 0):
+        s.violation(0x81)
+    if s._h[k] is illegal or s._state == 1 and 2 < k < 14:
+        s.violation(0x82)
 
 
 def _discard(buf, off, n):

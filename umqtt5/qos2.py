@@ -125,7 +125,7 @@ def publish2(s, pid):
         if s.find_record(pid, 4):
             m._end()
             return s.ack(k, pid)
-        if _len(s.image) + 5 > s._cap:
+        if _len(s.image) + 5 > s._full:
             m._end()
             return s.ack(k, pid, 0x97)  # no room for the identifier: Quota exceeded
     s._deliver(s, m)

@@ -107,7 +107,8 @@ def construct(
     s._tx = bytearray(tx)
     s._a = bytearray(5)
     s._r = bytearray(3)
-    s.image = m = bytearray(inflight)
+    s._full = inflight + 5 * min(o["receive_maximum"], 100)  # identifiers of inbound QoS 2 messages have room of their own
+    s.image = m = bytearray(s._full)
     s._cap = inflight
     s._idfree = 0
     s.store = store
