@@ -42,7 +42,7 @@ def _header(s, i, st, end):
         p += k
     if k == -2 or p > end:
         s.violation(0x81)
-    if k >= 0 and p <= s._e:
+    if k >= 0 and p < s._e:  # with a first byte of payload: the next read would go over the header
         return p
     if p - i > s._rl:
         s.violation(0x95)  # topic and properties alone do not fit rx

@@ -65,3 +65,9 @@ def test_steps_are_bounded_by_the_input():
             worst = max(worst, (count[0] - 2500) / (len(data) + 20))
     print("%.1f lines a byte" % worst)
     assert worst < 80, worst
+
+
+def test_cases_that_failed_once():
+    """Seeds that have found something: PUBACK with a property length and no properties; a large PUBLISH whose header ends a read."""
+    for seed in rows((205044, 323681, 547411)):
+        engine.one(seed)
