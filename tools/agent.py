@@ -39,11 +39,13 @@ _MICROPYTHON = sys.implementation.name == "micropython"
 if _MICROPYTHON:
     import gc
     import select
+    import time
     from collections import OrderedDict as _dict
 else:
     import os
 
     from umqtt5_host import select
+    from umqtt5_host import ticks as time
 
     _dict = dict
 
@@ -273,7 +275,7 @@ def _pairs(text):
 
 def check(cmd, blob):
     """ValueError for a dictionary that is not a command. `blob`: see Lines."""
-    if cmd.get("do") not in _FIELDS:
+    if not isinstance(cmd.get("do"), str) or cmd["do"] not in _FIELDS:
         raise ValueError("unknown command: " + str(cmd.get("do")))
     for name in list(cmd.keys()):
         if name not in ("do", "tag") and name not in _FIELDS[cmd["do"]].split():
@@ -360,7 +362,7 @@ class Agent:
         self.pings = []  # tags of `ping` that have no pong yet
         self.waiting = []  # commands that came while the connection is being made
         self.qos0 = 0  # QoS 0 messages sent, which client.sent does not count
-        self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag
+        self.tags = {}  # packet id of a SUBSCRIBE or UNSUBSCRIBE -> tag, ticks when it was sent
         self.prepared = {}
 
     def line(self, text, blob):
@@ -502,10 +504,19 @@ class Agent:
         for f in filters:
             if not 1 < len(f) < 4 or not isinstance(f[-1], (int, dict)):
                 raise ValueError("filters: an array of [filter, qos] or [filter, qos, {options}]")
-        self.tags[self.need().subscribe_start(filters, props_in(cmd.get("props")))] = tag
+        self.tags[self.need().subscribe_start(filters, props_in(cmd.get("props")))] = tag, time.ticks_ms()
 
     def unsubscribe(self, cmd, tag):
-        self.tags[self.need().unsubscribe_start(list(cmd.get("filters") or ()), props_in(cmd.get("props")))] = tag
+        pid = self.need().unsubscribe_start(list(cmd.get("filters") or ()), props_in(cmd.get("props")))
+        self.tags[pid] = tag, time.ticks_ms()
+
+    def unanswered(self):
+        """SUBSCRIBE and UNSUBSCRIBE that the server left without an answer for `timeout` are errors, as in the blocking calls."""
+        for pid in list(self.tags):
+            tag, sent = self.tags[pid]
+            if self.up and time.ticks_diff(time.ticks_ms(), sent) >= self.client.timeout * 1000:
+                del self.tags[pid]
+                self.failed(OSError(110, "no SUBACK or UNSUBACK in time"), tag)
 
     def ping(self, cmd, tag):
         self.need().ping()
@@ -582,7 +593,7 @@ class Agent:
 
     def on_suback(self, client, pid, packet):
         emit(
-            "subscribed" if packet == 9 else "unsubscribed", self.tags.pop(pid, None), "packet_id", pid, "reason_codes",
+            "subscribed" if packet == 9 else "unsubscribed", self.tags.pop(pid, (None,))[0], "packet_id", pid, "reason_codes",
             list(client.packet_codes()), "props", props_out(client.packet_props())
         )  # fmt: skip
 
@@ -635,6 +646,8 @@ class Agent:
         while self.waiting and not self.blocked():
             self.run(self.waiting.pop(0))
             did = True
+        if self.tags:
+            self.unanswered()
         return did
 
     def wait(self):

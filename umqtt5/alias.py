@@ -43,7 +43,7 @@ class Out:
         if self._new is not None:
             self._t.append(self._new)
             self._new = None
-            s._topic = None
+            s._topic = ...
 
 
 def _put(s, t, props, k):

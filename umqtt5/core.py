@@ -100,7 +100,7 @@ def _prepare(s, topic, props):
     # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
     if s._wn and s._wb is s._tx:  # the last packet stands there half written
         s.drain()
-    s._topic = None
+    s._topic = ...  # what no caller gives: None would be taken for a topic that is known
     t = topic
     if type(topic) is not bytes or topic not in s._seen:
         t = _new_topic(s, topic)
@@ -183,7 +183,7 @@ class Session(Image):
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
     _cb = _will = _sock = _err = _refused = _alias = None
     _state = 0  # 0 closed, 1 waiting for CONNACK, 2 connected
-    _qmax = _wn = sent = received = _busy = _left = _rel = _flight = dropped = 0
+    _qmax = _wn = sent = received = _busy = _left = _rel = _flight = dropped = _at = 0
     _acks = ()
     _o = {}
     _msg = _rpc = on_auth = _qos2_in = _pubslow = _big_in = _alias_in = None
@@ -333,7 +333,8 @@ class Session(Image):
         s = self._sock
         up = self._state == 2
         self._state = self._qmax = self._last = self._wn = self._owed = self._left = 0
-        self._sock = self._wb = self._wx = self._pr = self._pw = self._err = self._topic = self._alias = None
+        self._sock = self._wb = self._wx = self._pr = self._pw = self._err = self._alias = None
+        self._topic = ...
         self._sw = self._sr = _closed
         self._acks = ()
         self._smax = _BIG

@@ -127,7 +127,8 @@ def construct(
     s.strict = strict
     s._find = wire.find
     s._check = wire.check_topic
-    s._tb = s._topic = s._tprops = s._wx = s._wb = s._pr = s._pw = None
+    s._tb = s._tprops = s._wx = s._wb = s._pr = s._pw = None
+    s._topic = ...
     s._pb = b""
     s._seen = [None] * 8 + [0]
     s._okprops = [None] * 4 + [0]
