@@ -184,6 +184,14 @@ def test_back_off_is_reset_only_by_a_connection_that_lasted():
     k.link.steady_ms = 0
     k.link.step()
     eq(k.link.retries, 0)
+    waits = []
+    k.link.steady_ms = 60000
+    for _ in range(4):  # a node of a fleet: spread over 8 times the time
+        k.lose()
+        waits.append(k.wait())
+        k.run()
+    eq(waits, [8000, 16000, 32000, 60000])
+    k.link.start()
     k.lose()
     eq(k.wait(), 1000)
 

@@ -6,6 +6,8 @@ waits; poll() is for the blocking face: one of another kind calls step() and wai
 
 Back-off: before try n after a loss the link waits a random time between 0 and min_ms * 2**n, at most max_ms ("full jitter"); n
 goes back to 0 only after a connection that lasted steady_ms: two clients that take one identifier from each other slow down.
+After such a connection all waits are 8 times as long (ceiling aside): when a broker dies, all its nodes were steady and lose it
+in the same second. tools/herd.py shows what that does.
 What a refusal (CONNACK, DISCONNECT) means is the action of its reason code:
   reconnect     as any lost connection
   retry-later   twice the back-off, and at least half of it is waited
@@ -43,8 +45,8 @@ class Link:
     `up`, `stopped`, `retries` since the last steady connection, `next_ms`: the wait chosen last, `error`: why the last one ended.
     """
 
-    up = stopped = _away = _busy = False
-    retries = next_ms = _hops = 0
+    up = stopped = _away = _busy = _steady = False
+    retries = next_ms = _hops = _spread = 0
     error = _subs = None
 
     def __init__(
@@ -71,7 +73,7 @@ class Link:
     def start(self):
         """Go on after a stop, at once and with a fresh back-off."""
         self.stopped = False
-        self.retries = self._hops = 0
+        self.retries = self._hops = self._spread = 0
         self._at = _ticks()
 
     def stop(self):
@@ -135,7 +137,9 @@ class Link:
 
                 self._subs = subs.again(c, self._subs)
                 return 0
-            if self.retries and _diff(_ticks(), self._at) >= self.steady_ms:
+            if not self._steady and _diff(_ticks(), self._at) >= self.steady_ms:
+                self._steady = True
+                self._spread = 3
                 self.retries = self._hops = 0
         k = _diff(c._due, _ticks())
         return k if k > 0 else 1
@@ -159,6 +163,7 @@ class Link:
         self._clean = False
         self.error = None
         self._at = _ticks()
+        self._steady = False
         self._subs = None
         if not c.session_present and getattr(c, "_routes", None):
             self._subs = 0
@@ -173,7 +178,7 @@ class Link:
         if self._away:  # 0x9C holds for one connection
             self._away = False
             c.server, c.port = self._home
-        n = self.min_ms << (self.retries if self.retries < 20 else 20)
+        n = self.min_ms << min(self.retries + self._spread, 20)
         a = ""
         if isinstance(e, Refused):
             a = e.reason_code.action
