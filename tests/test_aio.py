@@ -5,6 +5,7 @@ import gc
 import socket
 import time
 
+import umqtt5
 from support import packets as P
 from support import t
 from support.peer import Peer
@@ -12,6 +13,7 @@ from support.t import eq, raises, skip
 from support.tcp import TcpPeer
 from umqtt5 import ProtocolError, Refused, ResourceError
 from umqtt5.aio import MQTTClient
+from umqtt5.core import Session
 
 INTERPRETERS = ("cpython", "micropython")
 TIMEOUTS = {"test_idle_keeps_alive_and_notices_a_dead_server": 40}
@@ -222,6 +224,37 @@ def test_several_tasks_publish_at_once():
             eq([p.payload for p in srv.of(P.PUBLISH) if p.topic == "t/%d" % k], [b"%d" % i for i in range(20)])
 
     run(test, inflight=4096)
+
+
+def test_full_store_makes_publishers_wait_but_not_handlers():
+    async def test(c, srv):
+        async def flood(k):
+            for i in range(30):
+                await c.publish("t/%d" % k, b"%02d" % i + b"x" * 60, qos=1 + i % 2)
+
+        await asyncio.gather(*[flood(k) for k in range(3)])
+        await c.wait()
+        for k in range(3):
+            eq([p.payload[:2] for p in srv.of(P.PUBLISH) if p.topic == "t/%d" % k], [b"%02d" % i for i in range(30)])
+        raised = []
+
+        def handler(m):
+            try:
+                for _ in range(20):
+                    c.publish("h", b"x" * 60, qos=1)
+            except ResourceError as e:
+                raised.append(e)
+
+        c.on_message = handler
+        srv.send(P.publish("in"))
+        await until(lambda: raised)
+        await c.wait()
+        await fails(ResourceError, publish(c, b"x" * 2000))
+
+    async def publish(c, msg):
+        await c.publish("t", msg, qos=1)
+
+    run(test, inflight=400)
 
 
 def test_backpressure_waits_and_keeps_every_packet_whole():
@@ -621,7 +654,7 @@ def test_transport_that_cannot_be_polled():
     asyncio.run(main())
 
 
-# What a message may allocate on a 64-bit MicroPython, twice the bytes of a 32-bit one. The call frame of asyncio's own loop (144 a
+# What a message may allocate on a 64-bit MicroPython, twice the bytes of a 32-bit one. The call frame of the own loop (144 a
 # round, given back at once) is subtracted, nothing else.
 BUDGET = 128
 
@@ -747,3 +780,15 @@ def test_table_of_attributes_is_not_full():
         if n <= size:
             break
     assert n <= size * 0.9
+
+
+def test_no_attribute_of_the_core_is_taken_for_another_purpose():
+    meant = (
+        "__init__ close drain _rest _enqueue _room _publish_slow _lazy _unload __module__ __qualname__ __doc__ __firstlineno__ "
+        "__static_attributes__ __getattr__"
+    ).split()
+    blocking = umqtt5.MQTTClient("c", "peer", transport=Peer())
+    waits = "connect disconnect start subscribe unsubscribe wait wait_msg request pending drop isconnected set_callback".split()
+    core_names = set(dir(Session)) | set(blocking.__dict__) | set(blocking._o)
+    taken = [n for n in MQTTClient.__dict__ if n in core_names and n not in meant and n not in waits]
+    eq(taken, [])

@@ -7,7 +7,7 @@ open. No streams: publish() is a plain function that tries at once; the reader w
 
     async with MQTTClient("id", "host") as c:
         await c.subscribe("in/#", 1)
-        await c.publish("out", b"1", qos=1)      # waits only while a packet is half written; in a handler: without await
+        await c.publish("out", b"1", qos=1)      # waits only for room to write or to store; in a handler: without await
         async for m in c.messages():             # or handlers, plain functions: c.on_message = f, subscribe(..., to=f)
             print(m.topic(), m.payload())
 
@@ -63,7 +63,7 @@ class MQTTClient(Session):
     """MQTT 5.0 client for asyncio. Arguments as umqtt5.MQTTClient."""
 
     _ts = ()  # tasks: reader, keeper, flusher
-    _fl = _full = _big = False  # being flushed; the queue of messages() is full; a large payload is being written
+    _fl = _halt = _big = _wants = False  # a packet is half written; messages() is full; in a large payload; waiting for room
     _lost = _entry = _box = _link = None
 
     isconnected = _B.isconnected
@@ -176,7 +176,7 @@ class MQTTClient(Session):
         if self._fl:
             self._fl = False
             del self.publish
-        self._full = False
+        self._halt = False
         Session.close(self, by, code, props)
         self._gate.open()
 
@@ -195,7 +195,7 @@ class MQTTClient(Session):
                 if not n:  # others get their turn
                     n = 8
                     yield from asyncio.sleep_ms(0)
-            elif self._wn or self._full:
+            elif self._wn or self._halt:
                 yield self._gate.park()
             elif self._state == 2:
                 if self._pr is None:  # a transport that cannot be polled
@@ -226,7 +226,7 @@ class MQTTClient(Session):
             return self._failed(e)
 
     def _round(self):
-        if self._full:
+        if self._halt:
             self.flush()
             return False
         if self._link:
@@ -257,7 +257,7 @@ class MQTTClient(Session):
             yield from asyncio.sleep_ms(1000 if k > 1000 else k)
             self._gate.open()  # those who wait look at their clocks
             k = _diff(self._due, _ticks()) <= 0
-            if self._full:  # the engine stands still: no answer can be seen
+            if self._halt:  # the engine stands still: no answer can be seen
                 if k:
                     self.ping()
                     self._pong = False
@@ -317,8 +317,31 @@ class MQTTClient(Session):
             raise ResourceError("a packet is half written: await drained() first")
 
     def _enqueue(self, msg, qos, retain):
-        qos = Session._enqueue(self, msg, qos, retain)
-        return _value(qos) if type(qos) is int else qos
+        k = Session._enqueue(self, msg, qos, retain)
+        if self._wants:
+            return self._put_off(msg, retain, qos)
+        return _value(k) if type(k) is int else k
+
+    def _put_off(self, msg, retain, qos):
+        self._wants = False
+        return self._when_room(self._tb, msg, retain, qos, self._pb)
+
+    def _room(self, n):
+        # The in-flight store is full: who awaits can wait for acknowledgements.
+        try:
+            return Session._room(self, n)
+        except ResourceError:
+            if self._busy or self._state != 2 or len(self.image) == 10:
+                raise
+            self._wants = True
+            return True
+
+    @coroutine
+    def _when_room(self, *a):
+        n = len(self.image)
+        while self._state == 2 and len(self.image) >= n:
+            yield self._gate.park()
+        return (yield from self.publish(*a))
 
     def _publish_slow(self, msg, retain):
         self._big = True

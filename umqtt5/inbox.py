@@ -45,8 +45,8 @@ class Inbox(receive.Message):
     def _resume(self):
         # The engine may go on with the packet that did not fit.
         s = self._s
-        if s._full:
-            s._full = False
+        if s._halt:
+            s._halt = False
             s._e = self._stopped
             s._gate.open()
 
@@ -56,7 +56,7 @@ class Inbox(receive.Message):
             end = wire.vbi_size(end - i)
             self._stopped = s._e
             s._i = s._e = i - 1 - end
-            s._full = True
+            s._halt = True
             s.received -= 1
         else:
             receive.publish_in(s, first, i, end)
