@@ -68,6 +68,6 @@ def test_steps_are_bounded_by_the_input():
 
 
 def test_cases_that_failed_once():
-    """Seeds that have found something: PUBACK with a property length and no properties; a large PUBLISH whose header ends a read."""
+    """Seeds that have found something: PUBACK with a property length alone; a large PUBLISH whose header ends a read."""
     for seed in rows((205044, 323681, 547411)):
         engine.one(seed)
