@@ -1,6 +1,6 @@
 # The telemetry node, for both boards: joins the Wi-Fi, keeps the broker, measures and sends; or wakes, sends and sleeps.
-# main.py gives it the sensor, settings.json all the rest. Imports the board's modules and umqtt5; prints what happens: this is the
-# program and not the library.
+# main.py gives it the sensor, settings.json all the rest. Imports the board's modules and umqtt5; prints what happens: this is
+# the program and not the library.
 import gc
 import json
 from time import sleep_ms, ticks_add, ticks_diff, ticks_ms

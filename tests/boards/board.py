@@ -92,6 +92,8 @@ class Board:
             preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0)),
         )  # fmt: skip
         os.close(s)
+        os.set_blocking(self._in, False)
+        self._typed = b""  # what the interpreter has not taken yet
         self._last = b""
         if self._raw:
             os.write(self._in, b"\x01")
@@ -138,7 +140,10 @@ class Board:
     def _run(self):
         start = b""
         while not self._stop:
-            ready = select.select([self._master, self._in], [], [], 0.05)[0]
+            more = [self._master, self._in] if len(self._typed) < 4096 else [self._in]
+            ready, room, _ = select.select(more, [self._in] if self._typed else [], [], 0.05)
+            if room:
+                self._type(b"")
             if not ready and self._note.exists() and self._note.read_bytes()[4:]:
                 self._proc.kill()  # a program that was the main program asked for a reset
             if self._master in ready:
@@ -158,10 +163,7 @@ class Board:
                         self._proc.send_signal(signal.SIGINT)
                         data = data[data.index(b"\x03") + 1 :]
                         time.sleep(0.02)
-                    try:
-                        os.write(self._in, data)
-                    except OSError:
-                        pass
+                    self._type(data)
             if self._in in ready:
                 try:
                     data = os.read(self._in, 4096)
@@ -188,6 +190,13 @@ class Board:
                     start = b""
                 if out:
                     self._say(out)
+
+    def _type(self, data):
+        self._typed += data
+        try:
+            self._typed = self._typed[os.write(self._in, self._typed) :]
+        except OSError:  # full, or the interpreter ended
+            pass
 
     def _pull(self):
         self._proc.kill()
