@@ -43,7 +43,7 @@ class Out:
         if self._new is not None:
             self._t.append(self._new)
             self._new = None
-            s._topic = ...
+            s._topic = s._tprops = ...
 
 
 def _put(s, t, props, k):
@@ -86,6 +86,7 @@ def _tail(s, h, n, k):
 
 def start(s):
     """On CONNACK: as many slots as the server and the constructor allow."""
+    s._odd = True
     s._alias = Out(min(s._options[3], s._amax))
 
 

@@ -130,9 +130,8 @@ class MQTTClient(Session):
             i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
         return n
 
-    def check_msg(self):
-        """Handle what has come without waiting, as in umqtt.simple."""
-        return self.work()
+    publish = Session.publish  # found one table earlier
+    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
 
     def wait_msg(self):
         """Wait until a packet was handled, as in umqtt.simple."""

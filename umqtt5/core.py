@@ -23,6 +23,7 @@ _FRAG = const(64)  # bytes read at a time into a packet that came in pieces; spa
 _BIG = const(0x0FFFFFFF)
 
 _isinstance = isinstance
+_bytes = bytes
 _BYTES = (bytes, bytearray, memoryview)
 _len = len  # an alias saves the failed look-up in the module's own table: 64 against 200-600 instructions a use
 _ticks = time.ticks_ms
@@ -98,30 +99,42 @@ def disconnect_in(s, first, i, end):
 
 def _prepare(s, topic, props):
     # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
+    if props or s._odd or topic.__class__ is not _bytes or topic not in s._seen:
+        return _prepare_all(s, topic, props)
+    s._tb = props = topic
+    topic = s._tx
+    h = _len(props)
+    topic[5] = h >> 8
+    topic[6] = h & 255
+    h += 7
+    topic[7:h] = props
+    topic[h] = 0
+    s._th = h + 1
+    s._topic = props
+
+
+def _prepare_all(s, topic, props):
+    # As _prepare, whatever there is: properties, aliases, a half-written packet, a topic that was not among the last eight.
+    if props and topic is s._ptopic and props is s._tprops:
+        return
     if s._wn and s._wb is s._tx:  # the last packet stands there half written
         s.drain()
-    s._topic = ...  # what no caller gives: None would be taken for a topic that is known
+    s._topic = s._tprops = ...  # what no caller gives: None would be taken for a topic that is known
     t = topic
-    if type(topic) is not bytes or topic not in s._seen:
+    if topic.__class__ is not _bytes or topic not in s._seen:
         t = _new_topic(s, topic)
     s._tb = t
     if props or s._pb:
         _prepare_props(s, props)
-    if props or s._alias or _len(t) + 8 > _len(s._tx):
-        if not (s._alias and s._alias.header(s, t, props)):
-            _head(s, t, props)
-    else:
-        tx = s._tx
-        h = _len(t)
-        tx[5] = h >> 8
-        tx[6] = h & 255
-        h += 7
-        tx[7:h] = t
-        tx[h] = 0
-        s._th = h + 1
-    s._topic = topic
+    if not (s._alias and s._alias.header(s, t, props)):
+        _head(s, t, props)
+    s._odd = s._alias or props
     # only what cannot change may be known again by identity: a caller may reuse one bytearray for all topics
-    s._tprops = props if type(topic) is bytes or type(topic) is str else s
+    if topic is t and t.__class__ is _bytes or _isinstance(topic, str):
+        s._ptopic = topic
+        s._tprops = props
+        if not props:
+            s._topic = topic
 
 
 def _head(s, t, props):
@@ -150,7 +163,7 @@ def _encoded(msg):
 def _new_topic(s, topic):
     # Not among the last eight topics: look at each byte, remember it. (The look costs more than all the rest of a publish.)
     t = s._check(topic)
-    if type(t) is bytes:
+    if type(t) is bytes and _len(t) + 8 <= _len(s._tx):
         k = s._seen
         k[k[8]] = t
         k[8] = k[8] + 1 & 7
@@ -206,9 +219,9 @@ class Session(Image):
         room),
         OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
-        if topic is not self._topic or props is not self._tprops:
+        if topic is not self._topic or props:
             _prepare(self, topic, props)
-        if not _isinstance(msg, _BYTES):
+        if msg.__class__ is not _bytes and not _isinstance(msg, _BYTES):  # two thirds of isinstance alone
             msg = _encoded(msg)
         if qos:
             return self._enqueue(msg, qos, retain)
@@ -256,6 +269,7 @@ class Session(Image):
         self._wn = n
         self._wt = _ticks()
         self._qmax = self._last = 0  # sends publish() through _publish_slow, which waits
+        self._odd = True
 
     def _dead(self):
         # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or
@@ -334,7 +348,7 @@ class Session(Image):
         up = self._state == 2
         self._state = self._qmax = self._last = self._wn = self._owed = self._left = 0
         self._sock = self._wb = self._wx = self._pr = self._pw = self._err = self._alias = None
-        self._topic = ...
+        self._topic = self._tprops = ...
         self._sw = self._sr = _closed
         self._acks = ()
         self._smax = _BIG

@@ -179,7 +179,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
     if qos:
         head.extend(bytes((pid >> 8, pid & 255)))
     head.extend(s._pb or b"\0")
-    s._topic = ...
+    s._topic = s._tprops = ...
     s._busy = 0
     k = len(head)
     tx[0:k] = head

@@ -64,6 +64,8 @@ class MQTTClient(_B):
                 raise
             raise OSError(104, str(e)) from None
 
+    check_msg = work
+
     def publish(self, topic, msg, retain=False, qos=0):
         """Send; at QoS 1 and 2 wait until it is acknowledged, without a bound. In a callback: return once stored."""
         self._acked(self._send(topic, msg, retain, qos))

@@ -103,11 +103,10 @@ def own(sock):
     c = client(sock)
     rx = sock.rx
     acks = Acks(sock)
-    state = [0]
+    state = [TOPIC, OTHER]
 
-    def changing():
-        state[0] ^= 1
-        c.publish(TOPIC if state[0] else OTHER, PAYLOAD)
+    def change():
+        state.reverse()
 
     def qos1():
         acks.pid = c.publish(TOPIC, PAYLOAD, False, 1)
@@ -147,7 +146,7 @@ def own(sock):
     p = c.publication(TOPIC, SIZE)
     ops = {
         "publish QoS 0": (nothing, lambda: c.publish(TOPIC, PAYLOAD)),
-        "publish QoS 0, changing topic": (nothing, changing),
+        "publish QoS 0, changing topic": (change, lambda: c.publish(state[0], PAYLOAD)),
         "send": (nothing, lambda: p.send(PAYLOAD)),
         "send_any": (nothing, lambda: p.send_any(PAYLOAD)),
         "send_in_place": (nothing, lambda: p.send_in_place(SIZE)),
