@@ -8,6 +8,11 @@ for folder in (ROOT / "ports" / "host", ROOT, ROOT / "tests"):
     sys.path.insert(0, str(folder))
 
 from support import harness  # noqa: E402
+from support.conformance import (  # noqa: E402,F401
+    pytest_collection_modifyitems,
+    pytest_deselected,
+    pytest_runtest_logreport,
+)
 from support.fixtures import *  # noqa: E402,F403
 
 

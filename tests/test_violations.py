@@ -643,5 +643,10 @@ def connected_without_information(answers=None):
 
 def test_both_are_counted():
     """Last in this file: a client that always closes, or never, is none."""
+    if count["close"] < 3800:  # only a part of this file was asked for
+        count["close"] = count["stay"] = 0
+        for name in sorted(globals()):
+            if name[:5] == "test_" and name != "test_both_are_counted":
+                globals()[name]()
     print("close %d, stay %d" % (count["close"], count["stay"]))
     assert count["close"] > 3800 and count["stay"] > 230, count
