@@ -21,9 +21,9 @@ def session_tag(s):
 
 
 def settle(s, mode):
-    # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client
-    # identifier);
-    # 1: the server has no session: QoS 1 and 2 PUBLISH go out again as new messages; 2: the session is resumed (4.4).
+    # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client id).
+    # 1: the server has no session: QoS 1 and 2 PUBLISH go out again as new messages. 2: the session is resumed (4.4).
+    # A record without its packet (publish_from) ends with the connection: its caller knows.
     m = s.image
     i = 10
     s._flight = s._rel = 0
@@ -34,7 +34,9 @@ def settle(s, mode):
         j = i + 5 + (m[i] >> 2 & 4)
         n = j + (m[i + 3] << 8 | m[i + 4])
         sent = i < m[4] << 8 | m[5]
-        if mode < 2 and (k in (3, 4) or not mode and sent and k < 3):
+        if mode == 1 and k == 3 and s.on_ack:  # the server has forgotten it, after it had taken it
+            s.on_ack(s, m[i + 1] << 8 | m[i + 2], 0x92, 7)
+        if k < 3 and n == j or mode < 2 and (k in (3, 4) or not mode and sent and k < 3):
             s.free(i)
             continue
         if k == 3:

@@ -589,10 +589,10 @@ def _parse(s):
 
 def _judge(s, k, flags):
     # A packet of type k whose rest is still to come: what is wrong already need not be waited for.
-    if flags & 6 == 6 or flags & 14 == 8 if k == 3 else flags != (2 if k == 6 or k == 8 or k == 10 else 0):
+    if s._h[k] is illegal or s._state == 1 and (2 < k < 14 or k == 15 and s.auth is None):
+        return s._h[k](s, k << 4 | flags, 0, 0)  # the answer that the whole packet would get
+    if flags & 6 == 6 or flags & 14 == 8 if k == 3 else flags != (2 if k == 6 else 0):
         s.violation(0x81)
-    if s._h[k] is illegal or s._state == 1 and 2 < k < 14:
-        s.violation(0x82)
 
 
 def _discard(buf, off, n):

@@ -186,6 +186,7 @@ def _connect_props(o, p, rx):
     # Leaves what the user said in o.
     f = wire.find
     o["_rl"] = rx
+    o["_mps"] = 0
     body = b""
     if p:
         from . import props as names
@@ -197,9 +198,8 @@ def _connect_props(o, p, rx):
             elif name == "receive_maximum" or name == "topic_alias_maximum":
                 o[name] = v
             elif name == "maximum_packet_size":
-                if v > rx:
-                    raise ValueError("maximum_packet_size %d: rx has only %d bytes" % (v, rx))
-                o["_rl"] = v
+                o["_mps"] = v
+                o["_rl"] = min(v, rx)
             elif name == "request_problem_information":
                 o["_noinfo"] = not v
             elif name == "authentication_method":
@@ -209,7 +209,7 @@ def _connect_props(o, p, rx):
         body = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :]
     else:
         p = b"\0"
-    for pid, name, n in ((0x11, "session_expiry", 4), (0x21, "receive_maximum", 2), (0x27, "_rl", 4), (0x22,
+    for pid, name, n in ((0x11, "session_expiry", 4), (0x21, "receive_maximum", 2), (0x22,
     "topic_alias_maximum", 2)):
         if o[name] and f(p, 0, pid) < 0:
             body += bytes((pid,)) + o[name].to_bytes(n, "big")
@@ -243,6 +243,11 @@ def _field(b):
 def _connect_packet(s, clean_start):
     flags = 2 if clean_start else 0
     body = s._connect_props
+    # Maximum Packet Size is what rx holds, unless on_chunk takes what is larger
+    if s._mps > s._rl and not s.on_chunk:
+        raise ValueError("maximum_packet_size %d: rx has only %d bytes, and there is no on_chunk" % (s._mps, s._rl))
+    if not s._mps and not s.on_chunk:
+        body += b"\x27" + s._rl.to_bytes(4, "big")
     if s.auth:
         body += b"\x15" + _field(s.auth.name.encode())
         d = s.auth.first()
