@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 for folder in (ROOT / "ports" / "host", ROOT, ROOT / "tests"):
     sys.path.insert(0, str(folder))
@@ -24,6 +26,19 @@ def pytest_pycollect_makemodule(module_path, parent):
 def pytest_collection_finish(session):
     """Now it is known which functions of which files run."""
     session.config.stash[harness.RUNS] = harness.Runs(session.items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    """The interpreters begin; pytest goes through the results in its own order."""
+    if not session.config.option.collectonly:
+        session.config.stash[harness.RUNS].start()
+
+
+def pytest_runtest_makereport(item, call):
+    """--durations shows how long a test took in its interpreter, not how long pytest waited for it."""
+    if isinstance(item, harness.Item) and call.when == "call":
+        call.duration = item.run.seconds.get(item.function_name, call.duration)
 
 
 def pytest_sessionfinish(session):

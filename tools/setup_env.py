@@ -18,7 +18,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 GROUPS = {
     "demo": ("demo",),
-    "test": ("demo", "test"),
+    "test": ("demo", "test", "lint"),
     "lint": ("lint",),
     "bench": ("demo", "test", "bench"),
 }
@@ -146,7 +146,7 @@ def python_packages(what):
         for line in left_out:
             note(line)
         stamp.write_text("\n".join([key, *left_out]))
-    if what == "lint":
+    if what in ("lint", "test"):
         for group, target in STUBS.items():
             if not target.exists():
                 note("installing " + ", ".join(pinned(group)))

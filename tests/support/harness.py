@@ -78,16 +78,19 @@ class Run:
         self.constants = constants
         self.names = []
         self.results = {}  # name -> (outcome, text, output)
+        self.seconds = {}  # name -> how long it took
         self.changed = threading.Condition()
         self.thread = None
         self.process = None
         self.stopped = False
+        self.began = 0
 
     def start(self):
         """Begin, unless it has begun."""
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._work, daemon=True)
-            self.thread.start()
+        with self.changed:
+            if self.thread is None and not self.stopped:
+                self.thread = threading.Thread(target=self._work, daemon=True)
+                self.thread.start()
 
     def wait(self, name):
         """(outcome, text, output) of one test."""
@@ -108,6 +111,7 @@ class Run:
     def _set(self, name, outcome, text, output):
         with self.changed:
             self.results.setdefault(name, (outcome, text, output))
+            self.seconds.setdefault(name, time.monotonic() - self.began)
             self.changed.notify_all()
 
     def _kill(self):
@@ -164,6 +168,7 @@ class Run:
         )
         self.output = []
         self.running = None
+        self.began = time.monotonic()
         self.deadline = time.monotonic() + 60  # for the start
         guard = threading.Thread(target=self._guard, daemon=True)
         guard.start()
@@ -202,6 +207,7 @@ class Run:
         if kind == "start":
             self.running = name
             self.output = []
+            self.began = time.monotonic()
             self.deadline = time.monotonic() + self._limit(name)
         elif kind in ("pass", "fail", "skip"):
             self.running = None
@@ -258,9 +264,8 @@ class Item(pytest.Item):
         self.run = run
 
     def runtest(self):
-        """Waits for the result; the session's runs are started a little ahead."""
+        """Waits for the result."""
         require(self.run.interpreter)
-        self.config.stash[RUNS].ahead(self.run)
         outcome, text, output = self.run.wait(self.function_name)
         if output.strip():
             self.add_report_section("call", "stdout", output)
@@ -300,7 +305,10 @@ class File(pytest.File):
 
 
 class Runs:
-    """The runs of this session in order; keeps one more of them going than the one that is asked for."""
+    """The runs of this session, UMQTT5_JOBS of them going at a time, in order and ahead of pytest's own place in the session.
+
+    Tests of the host mostly wait; the interpreters work meanwhile. A run that pytest needs now is started at once.
+    """
 
     def __init__(self, items):
         self.order = []
@@ -309,14 +317,22 @@ class Runs:
                 item.run.names.append(item.function_name)
                 if item.run not in self.order:
                     self.order.append(item.run)
-        self.more = int(os.environ.get("UMQTT5_AHEAD", "1"))
+        self.jobs = int(os.environ.get("UMQTT5_JOBS", os.cpu_count() or 1))
 
-    def ahead(self, run):
-        """Start run and the next ones."""
-        i = self.order.index(run)
-        for r in self.order[i : i + 1 + self.more]:
-            if not missing(r.interpreter):
-                r.start()
+    def start(self):
+        """Begin; UMQTT5_JOBS=0 starts each run only when its first test is due."""
+        if self.jobs:
+            threading.Thread(target=self._keep_going, daemon=True).start()
+
+    def _keep_going(self):
+        going = []
+        for run in self.order:
+            while len(going) >= self.jobs:
+                time.sleep(0.05)
+                going = [r for r in going if r.thread.is_alive()]
+            if not missing(run.interpreter) and not run.stopped:
+                run.start()
+                going.append(run)
 
     def stop(self):
         """End everything."""
