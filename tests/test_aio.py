@@ -9,13 +9,14 @@ import umqtt5
 from support import packets as P
 from support import t
 from support.peer import Peer
-from support.t import eq, raises, skip
+from support.t import eq, raises
 from support.tcp import TcpPeer
 from umqtt5 import ProtocolError, Refused, ResourceError
 from umqtt5.aio import MQTTClient
 from umqtt5.core import Session
 
 INTERPRETERS = ("cpython", "micropython")
+ONLY = {"test_bytes_per_message": ("micropython",)}
 TIMEOUTS = {"test_idle_keeps_alive_and_notices_a_dead_server": 40}
 
 
@@ -660,8 +661,6 @@ BUDGET = 128
 
 
 def test_bytes_per_message():
-    if t.INTERPRETER != "micropython":
-        skip("only MicroPython counts bytes")
     import micropython
 
     core = asyncio.core
