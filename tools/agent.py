@@ -426,7 +426,8 @@ class Agent:
             from umqtt5.link import Link
 
             self.client.timeout = cmd.get("timeout", 10)
-            self.link = Link(self.client, clean_start=clean, on_down=self.on_down)
+            # shorter than a fleet wants: who watches this process wants to see it come back
+            self.link = Link(self.client, 500, 8000, 5000, clean_start=clean, on_down=self.on_down)
             return
         self.connecting = True
         try:
