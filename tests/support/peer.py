@@ -177,7 +177,7 @@ class Network:
             n = min(n, self.arrives)
         if self.cut_in is not None:
             n = min(n, self.cut_in - self.read)
-            if n <= 0:
+            if self.cut_in <= self.read:
                 self.dead = True
         if self.dead and not (n > 0 and self.cut_in is None):
             return self._dead(False)
