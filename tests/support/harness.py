@@ -343,13 +343,23 @@ class Runs:
 RUNS = pytest.StashKey()
 
 
+class HostFile(pytest.Module):
+    """An ordinary pytest file. Files of one name may lie in several folders: each import forgets the one before."""
+
+    def _getobj(self):
+        other = sys.modules.get(self.path.stem)
+        if other is not None and getattr(other, "__file__", None) != str(self.path):
+            del sys.modules[self.path.stem]
+        return super()._getobj()
+
+
 def make_module(module_path, parent):
-    """The collector of a test file: ours, or None for an ordinary pytest file.
+    """The collector of a test file.
 
     Files right in tests/ run on all interpreters unless INTERPRETERS says otherwise; files in folders below are ordinary
     pytest files unless they set INTERPRETERS to something but ("host",).
     """
     default = INTERPRETERS if module_path.parent == TESTS else ("host",)
     if tuple(read(module_path)[0].get("INTERPRETERS", default)) == ("host",):
-        return None
+        return HostFile.from_parent(parent, path=module_path)
     return File.from_parent(parent, path=module_path)
