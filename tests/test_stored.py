@@ -87,6 +87,19 @@ def test_a_new_client_resumes():
     eq(c.publish("t", b"4", qos=1), 4)
 
 
+def test_identifiers_stay_unique_over_a_reset():
+    """The count stands before a wrap, 1 and 2 are in flight from before."""
+    s = Memory()
+    c = node(s, silent())
+    c.connect()
+    c.publish("t", b"1", qos=1)
+    c.publish("t", b"2", qos=2)
+    s.image = s.image[:2] + b"\xff\xfe" + s.image[4:]
+    c = node(s, silent(1))
+    c.connect(False)
+    eq([c.publish("t", b"x", qos=1) for _ in range(3)], [65535, 3, 4])
+
+
 def test_server_without_the_session():
     p = path()
     half_done(p)
