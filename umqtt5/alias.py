@@ -6,7 +6,7 @@ recently used: a node has few topics, where both are the same; with more topics 
 each
 publish and saves nothing, while the first ones kept go on saving. Only QoS 0 carries aliases: QoS 1 and 2 are sent from the
 image, where
-records hold the full topic. In: topics are kept in one buffer of 64 bytes an alias, made by the constructor.
+records hold the full topic. In: topics are kept in one buffer of 64 bytes an alias and two of rx, made by the constructor.
 """
 from . import wire
 
@@ -109,13 +109,13 @@ def incoming(s, k):
         s.violation(0x94)
     t = s._atab
     i = 0
-    while i < _len(t) and t[i] != k:  # alias (1), length (2), topic
-        i += 3 + (t[i + 1] << 8 | t[i + 2])
+    while i < _len(t) and (t[i] != k >> 8 or t[i + 1] != k & 255):  # alias (2), length (2), topic
+        i += 4 + (t[i + 2] << 8 | t[i + 3])
     if m._tb is None:
         if i < _len(t):  # else it stays None: an alias that was not defined, without a topic
             m._tb = t
-            m._t = i + 3
-            m._n = t[i + 1] << 8 | t[i + 2]
+            m._t = i + 4
+            m._n = t[i + 2] << 8 | t[i + 3]
     elif i >= _len(t) or not _same(t, i, m):
         if i < _len(t):
             _remove(t, i)
@@ -123,10 +123,10 @@ def incoming(s, k):
 
 
 def _same(t, i, m):
-    n = t[i + 1] << 8 | t[i + 2]
+    n = t[i + 2] << 8 | t[i + 3]
     if n != m._n:
         return False
-    i += 3
+    i += 4
     n += i
     b = m._b
     j = m._t
@@ -139,15 +139,16 @@ def _same(t, i, m):
 
 
 def _remove(t, i):
-    t[i : i + 3 + (t[i + 1] << 8 | t[i + 2])] = b""
+    t[i : i + 4 + (t[i + 2] << 8 | t[i + 3])] = b""
 
 
 def _define(s, m, k):
     t = s._atab
     n = m._n
-    if _len(t) + 3 + n > s._acap:
+    if _len(t) + 4 + n > s._acap:
         s.violation(0x97, "no room for the topics of aliases")
-    t.append(k)
+    t.append(k >> 8)
+    t.append(k & 255)
     t.append(n >> 8)
     t.append(n & 255)
     k = m._t

@@ -121,10 +121,11 @@ def connack(s, first, i, end):
         s._o["client_id"] = p[k + 2 : k + 2 + (p[k] << 8 | p[k + 1])].decode()
     settle(s, 2 if b[i] else 1)
     s.image[6:10] = session_tag(s)
+    cut = ()
     if s._smax < _BIG or s._caps & 7 < 6:
         from . import outbox
 
-        outbox.trim(s)
+        cut = outbox.trim(s)
     if s._save:
         s.store.save(s.image)
     s.flush()
@@ -135,6 +136,8 @@ def connack(s, first, i, end):
         s._busy = 1
         s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), props.decode(block) if block else [])
         s._busy = 0
+    for k in cut:
+        s.on_ack(s, *k)
     if s._state == 2 and not s._wn:
         s.pump()
 

@@ -192,9 +192,10 @@ def fresh(s, i):
 
 
 def trim(s):
-    """Records that this server's limits do not allow are dropped; on_ack gets 0x95, 0x9B or 0x9A for them."""
+    """Records that this server's limits do not allow are dropped: a list of (identifier, 0x95, 0x9B or 0x9A, 4) for on_ack."""
     m = s.image
     i = 10
+    cut = []
     while i < len(m):
         k = m[i] & 7
         n = m[i + 3] << 8 | m[i + 4]
@@ -203,13 +204,13 @@ def trim(s):
         if k < 3:
             code = 0x95 if n > s._smax else 0x9B if k > s._caps & 3 else 0x9A if m[j] & 1 and not s._caps & 4 else 0
         if code:
-            pid = m[i + 1] << 8 | m[i + 2]
+            cut.append((m[i + 1] << 8 | m[i + 2], code, 4))
+            s._refused = cut[-1] + ((),)
             s.free(i)
             s.dropped += 1
-            if s.on_ack:
-                s.on_ack(s, pid, code, 4)
         else:
             i = j + n
+    return cut if s.on_ack else ()
 
 
 def refused(s, i, end, packet):
