@@ -22,7 +22,7 @@ from support.t import eq, raises, rows
 from umqtt5 import ProtocolError, Refused
 
 TIMEOUT = 60
-HEAP = "64m"  # wasm32 has no collector
+
 KINDS = (CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
 ACKS = (PUBACK, PUBREC, PUBREL, PUBCOMP)
 _MOST = (CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
