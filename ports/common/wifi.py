@@ -11,6 +11,7 @@ _JOINING = const(1)  # asked to join, the time is up at _at
 _UP = const(2)  # joined, with an address
 
 _REST = const(1000)  # ms before a second round through the networks, doubled each round ...
+_PAUSE = const(200)  # ms from leaving a network to the next try
 _REST_MAX = const(60000)  # ... up to this
 
 
@@ -112,13 +113,11 @@ class Wifi:
         chip.radio(wlan)
         chip.power_saving(wlan, self.power_save)
         self.wlan = wlan
+        if wlan.isconnected():  # a soft reset leaves the radio of the ESP32 as it was
+            self._leave()
 
     def _join(self):
         n = self.networks[self.current]
-        try:
-            self.wlan.disconnect()  # a try that hangs makes connect() raise on the ESP32
-        except OSError:
-            pass
         try:
             self.wlan.connect(n["ssid"], n.get("password") or None)
         except OSError as e:
@@ -128,16 +127,25 @@ class Wifi:
         self._at = ticks_add(ticks_ms(), self.timeout_ms)
 
     def _next(self, why):
-        # this network failed: the next one at once, after the last one a rest that grows
+        # this network failed: the next one, after the last one a rest that grows
         self.why = why
-        self._state = _IDLE
-        self._at = ticks_ms()
+        self._leave()
         self.current = (self.current + 1) % len(self.networks)
         self._tried += 1
         if self._tried >= len(self.networks):
             self._tried = 0
             self._at = ticks_add(self._at, self._rest)
             self._rest = min(self._rest * 2, _REST_MAX)
+
+    def _leave(self):
+        # End what the driver is doing. On the ESP32 the end of a try is reported some milliseconds later, and would be taken for
+        # the end of the next one: hence the pause.
+        try:
+            self.wlan.disconnect()
+        except OSError:  # nothing to end
+            pass
+        self._state = _IDLE
+        self._at = ticks_add(ticks_ms(), _PAUSE)
 
     def _reason(self, status):
         # "" while it may still work; the numbers differ between boards, the names do not

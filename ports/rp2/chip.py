@@ -20,7 +20,7 @@ def client_id(prefix="pico-"):
 
 def temperature():
     """Degrees Celsius inside the chip (float): ADC input CORE_TEMP, 0.706 V at 27 degrees, -1.721 mV a degree."""
-    adc = machine.ADC(machine.ADC.CORE_TEMP)
+    adc = machine.ADC(getattr(machine.ADC, "CORE_TEMP", 4))
     return 27 - (adc.read_u16() * 3.3 / 65535 - 0.706) / 0.001721
 
 

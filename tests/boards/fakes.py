@@ -28,7 +28,7 @@ class Space:
 
 
 def sta():
-    return Space(target=None, at=0, reconnects=-1, pm=None, was_up=False)
+    return Space(late=0, target=None, at=0, reconnects=-1, pm=None, was_up=False)
 
 
 class World:
@@ -163,6 +163,8 @@ def wlan_class(world):
 
         def disconnect(self):
             self._need()
+            if esp and self.s.target is not None and self._state() in ("joining", "noip", "up"):
+                self.s.late = world.now() + 120  # the event that reports it comes later
             self.s.target = None
             self.s.was_up = False
 
@@ -172,6 +174,8 @@ def wlan_class(world):
             if s.target is None:
                 return "idle"
             ssid, key = s.target
+            if s.late and s.at < s.late <= world.now():  # reported after connect(): ends that try
+                return "left"
             ap = world.aps.get(ssid)
             passed = world.now() - s.at
             if s.was_up and (ap is None or ap.password != key):
@@ -210,7 +214,11 @@ def wlan_class(world):
                 return 1000
             if state in ("joining", "noip") or self.s.reconnects == -1:
                 return 1001  # the driver retries without end: no reason is ever told
-            return {"wrong": 202, "no ap": 201, "lost": 200}[state] if state != "other" else world.aps[self.s.target[0]].status
+            return (
+                {"wrong": 202, "no ap": 201, "lost": 200, "left": 8}[state]
+                if state != "other"
+                else world.aps[self.s.target[0]].status
+            )
 
         def config(self, *args, **kw):
             self._need()

@@ -124,6 +124,32 @@ def test_slow_dhcp_is_waited_for_within_the_timeout():
     each(run)
 
 
+def test_a_try_that_hung_does_not_spoil_the_next_one():
+    def run(w):
+        w.ap("home", "secret", dhcp_ms=60000)
+        w.ap("other", "right")
+        f = wifi(w, [net("home"), net("other", "right")], timeout=5)
+        assert f.wait(9000), f.why
+        assert f.ssid() == "other" and w.log == ["join home", "join other"], w.log
+
+    each(run)
+
+
+def test_soft_reset_leaves_a_radio_that_is_joined():
+    def run(w):
+        f = wifi(w, [net("home")])
+        assert f.wait(5000)
+        from wifi import Wifi
+
+        g = Wifi([net("home")])
+        assert g.wait(5000)
+        w.ap("other", "right")
+        g = Wifi([net("other", "right")])
+        assert g.wait(5000) and w.sta.target[0] == "other"
+
+    each(run)
+
+
 def test_lost_link_is_counted_and_joined_again():
     def run(w):
         f = wifi(w, [net("home")])
