@@ -13,6 +13,7 @@ from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
 MINIMUM = (1, 23)
+PATIENCE = 10  # seconds for a board that is still in a name look-up or a TLS handshake when it is interrupted
 # What sys.implementation._mpy says about native code: index (value >> 10) & 15.
 ARCHS = (None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc")
 
@@ -46,7 +47,7 @@ def open_port(device):
         raise BoardError("no board: %s does not exist" % device)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return SerialTransport(device, baudrate=115200, timeout=3)
+            return SerialTransport(device, baudrate=115200, timeout=min(3, PATIENCE))
     except (TransportError, OSError) as e:
         raise BoardError("board busy: %s cannot be opened, another program may hold it (%s)" % (device, e)) from e
 
@@ -56,7 +57,7 @@ def raw(transport, soft_reset=True):
     noise = io.StringIO()
     try:
         with contextlib.redirect_stdout(noise):
-            transport.enter_raw_repl(soft_reset=soft_reset, timeout_overall=4)
+            transport.enter_raw_repl(soft_reset=soft_reset, timeout_overall=PATIENCE)
     except (TransportError, OSError) as e:
         raise BoardError(
             "no answer from %s: no MicroPython there, or the board is busy or asleep. Press its reset button and try again "

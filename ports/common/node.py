@@ -78,13 +78,15 @@ class Node:
         """Connected all the time, a message every interval; without a connection QoS 1 and 2 wait in the session image."""
         due = ticks_ms()
         was = False
+        why = ""
         while True:
             is_up = self._keep(was)
-            if is_up != was:
-                was = is_up
-                print("wifi %s %s" % (self.wifi.ssid(), "up" if was else "down: " + self.wifi.why))
-                if was:
+            if is_up != was or self.wifi.why != why:
+                why = self.wifi.why
+                print("wifi %s %s" % (self.wifi.ssid() if is_up or was else self.wifi.tried, "up" if is_up else "down: " + why))
+                if is_up and not was:
                     self.link.start()
+                was = is_up
             if ticks_diff(ticks_ms(), due) >= 0:
                 due = ticks_add(due, self.s["interval"] * 1000)
                 self.send()

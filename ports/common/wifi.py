@@ -33,6 +33,7 @@ class Wifi:
         self.feed = feed
         self.wlan = None
         self.why = ""  # why the last try failed: one of the words of _reason()
+        self.tried = ""  # and of which network
         self.lost = 0  # times that a link which had been up went away
         self.current = 0  # index into networks
         self._tried = 0  # networks tried in this round
@@ -129,6 +130,7 @@ class Wifi:
     def _next(self, why):
         # this network failed: the next one, after the last one a rest that grows
         self.why = why
+        self.tried = self.ssid()
         self._leave()
         self.current = (self.current + 1) % len(self.networks)
         self._tried += 1

@@ -1,7 +1,6 @@
-"""Fixtures of the board tests: a board on a pseudo-terminal, the tools run as a user runs them, a broker."""
+"""Fixtures of the board tests: a board on a pseudo-terminal, the tools run as a user runs them."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -65,42 +64,6 @@ def checkout(tmp_path):
         return to
 
     return make
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture
-def broker(tmp_path):
-    """mosquitto on a port of its own; .port, .log()."""
-    exe = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-
-    class Broker:
-        port = free_port()
-        logfile = tmp_path / "mosquitto.log"
-
-        def log(self):
-            return self.logfile.read_text()
-
-    b = Broker()
-    conf = tmp_path / "mosquitto.conf"
-    conf.write_text(
-        "listener %d 127.0.0.1\nallow_anonymous true\nlog_dest file %s\nlog_type all\nmax_inflight_messages 0\n"
-        % (b.port, b.logfile)
-    )
-    b.process = subprocess.Popen([exe, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", b.port), 0.2).close()
-            break
-        except OSError:
-            time.sleep(0.05)
-    yield b
-    b.process.terminate()
-    b.process.wait()
 
 
 def until(condition, seconds):

@@ -1,7 +1,6 @@
 """tools/deploy.py with real mpremote against a board on a pseudo-terminal."""
 
 import json
-import time
 
 import pytest
 from conftest import ROOT, mpremote, tool
@@ -68,7 +67,7 @@ def settings(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("profile", ["telemetry", "typical", "everything"])
+@pytest.mark.parametrize("profile", ["telemetry", "everything"])
 def test_deploy_then_again_copies_nothing(boards, settings, profile):
     b = boards()
     first = ok(deploy(b, "--profile", profile, "--settings", settings()))
@@ -243,9 +242,9 @@ def test_clear_errors(boards, tmp_path, monkeypatch, capsys):
 
     b = boards("dead")
     b.hang()
-    start = time.monotonic()
-    p = deploy(b)
-    assert p.returncode == 1 and "no answer" in p.stderr and time.monotonic() - start < 15
+    monkeypatch.setattr(boardlink, "PATIENCE", 1)
+    assert here(b, root=ROOT) == 1
+    assert "no answer" in capsys.readouterr().err
 
 
 def test_firmware_too_old_and_wrong_chip():
