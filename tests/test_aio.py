@@ -775,10 +775,8 @@ def test_bytes_per_message():
 def test_table_of_attributes_is_not_full():
     c = MQTTClient("c", "peer", transport=Peer())
     n = len(c.__dict__)
-    for size in (17, 23, 29, 37, 47, 59, 73, 97, 127):
-        if n <= size:
-            break
-    assert n <= size * 0.9
+    size = 97  # setup._spread() makes it as large
+    assert n <= size * 0.8, n
 
 
 def test_no_attribute_of_the_core_is_taken_for_another_purpose():
@@ -787,7 +785,7 @@ def test_no_attribute_of_the_core_is_taken_for_another_purpose():
         "__static_attributes__ __getattr__"
     ).split()
     blocking = umqtt5.MQTTClient("c", "peer", transport=Peer())
-    waits = "connect disconnect start subscribe unsubscribe wait wait_msg request pending drop isconnected set_callback".split()
+    waits = "connect disconnect start subscribe unsubscribe wait wait_msg request pending drop due_ms wants_write isconnected set_callback".split()
     core_names = set(dir(Session)) | set(blocking.__dict__) | set(blocking._o)
     taken = [n for n in MQTTClient.__dict__ if n in core_names and n not in meant and n not in waits]
     eq(taken, [])

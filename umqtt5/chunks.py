@@ -24,6 +24,7 @@ def begin(s, i, st, end):
     s._i = st
     s.received += 1
     s._chunk = chunk
+    s._ready = False
     return True
 
 

@@ -48,6 +48,7 @@ class Inbox(receive.Message):
         if s._halt:
             s._halt = False
             s._e = self._stopped
+            s._ready = False
             s._gate.open()
 
     def _arrived(self, s, first, i, end):

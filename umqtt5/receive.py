@@ -3,6 +3,7 @@
 What belongs here: everything between the parser and the handler. What does not: QoS 2 (qos2.py), inbound topic aliases
 (alias.py), chunks (chunks.py), which are loaded when the first such packet comes; SUBSCRIBE (subs.py).
 """
+
 from . import wire
 from .core import load
 
@@ -28,13 +29,20 @@ class Message:
         self._t = self._n = self._p = self._d = self._f = 0
         self._e = -1
         self._v = []
+        self._known = b""  # the topic checked last
+        self._is = None  # this message's topic, when it is that one
         self.code = 0
         self.props = b""
 
     def is_topic(self, topic):
         """True when the topic equals these bytes."""
+        if topic is self._is:  # compared when the packet came
+            return self._e >= 0
         if self._n == _len(topic) and self._e >= 0 and self._tb.startswith(topic, self._t):
-            self._s._known = topic  # user's bytes: valid, so the next packet with this topic needs no check
+            if topic.__class__ is bytes:
+                self._is = topic
+                if not self._known:
+                    self._known = topic  # valid, so the next packet with this topic needs no check
             return True
         return False
 
@@ -142,15 +150,18 @@ def register(s):
     """Put this module's handler into the session; the first time it makes the Message."""
     if s._msg is None:
         s._msg = Message(s)
-        s._known = b""
         s._routes = []
+        s._routed = False
         s._live[3] = publish_in
+    s._same = -1
 
 
 def publish_in(s, first, i, end):
     """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0, 1 and 2, with what the handler asks for free of charge."""
     b = s._rx
     m = s._msg
+    s._same = -1
+    m._is = None
     if end - i < 3 or first & 14 and (first & 6 == 6 or first & 14 == 8):
         s.violation(0x81)
     n = b[i] << 8 | b[i + 1]
@@ -162,7 +173,9 @@ def publish_in(s, first, i, end):
         s.violation(0x81)
     if not n:
         m._tb = None
-    elif n != _len(s._known) or not b.startswith(s._known, i):
+    elif n == _len(m._known) and b.startswith(m._known, i):
+        m._is = m._known
+    else:
         _check_topic(s, i, n)
     i += n
     if first & 6:
@@ -173,7 +186,9 @@ def publish_in(s, first, i, end):
     else:
         m._p = 0
         m._d = i + 1
-        if s.on_message and not s._routes:  # deliver() inline, for the commonest case
+        if s.on_message and not s._routed:  # deliver() inline, for the commonest case
+            if m._is is not None and i == 4 + n and first == 48:
+                _expect(s, m, end)
             s._busy = 1
             s.on_message(m)
             s._busy = 0
@@ -184,6 +199,15 @@ def publish_in(s, first, i, end):
     deliver(s, m)
 
 
+def _expect(s, m, end):
+    # A topic that was subscribed to without wildcards: work() will know the next message like this one by its header.
+    if end < 130 and s._live[3] is publish_in:
+        for r in s._routes:
+            if r[0] is m._known and r[3]:
+                s._head = r[3]
+                s._same = end
+
+
 def _check_topic(s, i, n):
     # The n bytes at i of rx: a filter without wildcard is a topic that was checked already, else look at each byte.
     b = s._rx
@@ -191,7 +215,7 @@ def _check_topic(s, i, n):
     while k < _len(s._routes):
         r = s._routes[k][0]
         if _len(r) == n and b.startswith(r, i):
-            s._known = r
+            s._msg._known = s._msg._is = r
             return
         k += 1
     k = _topic_name(b, i, i + n)
@@ -272,14 +296,16 @@ def reject(s, first, pid, code, block):
         block = outbox.fit(s, block, 5, first >> 4)
     if not block or s._wn:
         return s.ack(first, pid, code)
-    p = bytes((first, 3 + _len(block), pid >> 8, pid & 255, code)) + block
+    from .props import vbi
+
+    p = bytes((first,)) + vbi(3 + _len(block)) + bytes((pid >> 8, pid & 255, code)) + block
     s._write(p, 0, _len(p))
 
 
 def deliver(s, m):
     """To the handler of its subscription identifier, of a matching filter, to on_message, or to the callback of umqtt.simple."""
     s._busy = 1
-    if s._routes and _route(s, m):
+    if s._routed and _route(s, m):
         pass
     elif s.on_message:
         s.on_message(m)

@@ -3,6 +3,7 @@
 What belongs here: asking for messages, the table of subscriptions (which serves routing and asking again). What does not:
 messages (receive.py), the rules of topic filters (topics.py).
 """
+
 from . import receive, wire
 from .errors import Refused, ResourceError
 
@@ -88,6 +89,9 @@ def _filter(s, f, qos, no_local=False, retain_as_published=False, retain_handlin
 
 def _slot(s, f, options, to):
     # The route of this filter: its own from before, a free one, or a new one.
+    if to:
+        s._routed = True
+        s._same = -1
     k = None
     for r in s._routes:
         if r[0] == f:
@@ -96,12 +100,14 @@ def _slot(s, f, options, to):
         if not r[0]:
             k = r
     if k is None:
-        k = [f, options, to]
+        k = [f, options, to, None]
         s._routes.append(k)
     else:
         k[0] = f
         k[1] = options
         k[2] = to
+    if b"+" not in f and b"#" not in f and len(f) < 60:
+        k[3] = bytes((0, len(f))) + f + b"\0"  # what a message without properties begins with
     return k
 
 
@@ -138,7 +144,7 @@ def subscribe_start(s, filters, props=b"", to=None):
         k = b"\x0b" + (bytes((k,)) if k < 128 else bytes((k & 127 | 128, k >> 7)))
         i = wire.vbi(p, 0, len(p))
         p = p[wire.vbi_size(i) :] + k
-        p = (bytes((len(p),)) if len(p) < 128 else bytes((len(p) & 127 | 128, len(p) >> 7))) + p
+        p = (bytes((len(p),)) if len(p) < 128 else names.vbi(len(p))) + p
     try:
         return send(s, 0x82, p + body, routes)
     except ValueError:
@@ -238,7 +244,7 @@ def again(s, k=0):
     Returns the index to go on with, or None after the last. Nothing may be half written.
     """
     while k < len(s._routes):
-        f, options, to = r = s._routes[k]
+        f, options, to, _ = r = s._routes[k]
         k += 1
         if f:
             p = b"\0"

@@ -160,24 +160,24 @@ def own(sock):
         "receive byte by byte": (nothing, bytewise),
     }
 
-    def handler(message):
-        message.is_topic(TOPIC)
-        message.payload_len()
+    subscribed(c, sock)
+    c.on_message = lambda message: message.is_topic(TOPIC)
+    return ops
 
-    c.on_message = handler
-    c.on_ack = None
+
+def subscribed(c, sock, to=None):
     from umqtt5 import subs
 
-    subs.register(c)
-    return ops
+    n = subs.subscribe_start(c, [(TOPIC, 0)], b"", to)
+    sock.rx.write(bytes((0x90, 4, n >> 8, n & 255, 0, 0)))
+    c.check_msg()
+    sock.empty()
 
 
 def own_aliases(sock):
     c = client(sock, b"\x22\0\x0a", topic_alias_maximum=4)
     rx = sock.rx
-    from umqtt5 import subs
-
-    subs.register(c)
+    subscribed(c, sock)
     c.on_message = lambda m: m.is_topic(TOPIC)
     rx.write(packet(0x30, name(TOPIC) + b"\3\x23\0\1"))
     c.check_msg()
@@ -190,9 +190,7 @@ def own_aliases(sock):
 def own_routed(sock):
     c = client(sock)
     rx = sock.rx
-    from umqtt5 import subs
-
-    subs.subscribe_start(c, [(TOPIC, 0)], b"", lambda m: m.payload_len())
+    subscribed(c, sock, lambda message: None)
     return {"receive by subscription identifier": (lambda: rx.write(ROUTED), lambda: c.check_msg())}
 
 
@@ -207,10 +205,10 @@ def simple(sock):
 
     c = MQTTClient("bench", "peer")
     c.sock = sock.tx
-    c.set_callback(lambda topic, msg: None)
+    c.set_callback(lambda topic, msg: topic == TOPIC)
     d = MQTTClient("bench", "peer")
     d.sock = sock
-    d.set_callback(lambda topic, msg: None)
+    d.set_callback(lambda topic, msg: topic == TOPIC)
     e = MQTTClient("bench", "peer")
     e.sock = Socket()
     e.sock.read = lambda n: None

@@ -1,0 +1,74 @@
+"""Figures against tools/bench/recorded.json, frames of hot functions, a sparse attribute table."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from support import mpy, wasm
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools" / "bench"))
+
+import measure  # noqa: E402
+import mpyinfo  # noqa: E402
+import run  # noqa: E402
+
+# Functions that run for each packet, by module: each may have at most 11 words of frame (more go to the heap at every call).
+HOT = {
+    "core": "publish _prepare _write _rest flush ack pump find_record free next_id _enqueue _record _mark acked work _round _read _parse "
+    "puback",
+    "client": "poll check_msg",
+    "receive": "publish_in is_topic startswith payload_len byte int copy_into qos retain dup finish deliver _begin _end _route "
+    "_call",
+    "qos2": "pubrec pubrel pubcomp publish2 remember send_rels",
+    "publication": "send send_any send_in_place publish_slow",
+    "alias": "header incoming",
+    "wire": "vbi utf8 walk skip find topic_name",
+}
+
+
+def frames():
+    out = {}
+    for path in sorted((mpy.build(flags=measure.FLAGS) / "umqtt5").glob("*.mpy")):
+        for name, _, words in mpyinfo.functions(path.read_bytes()):
+            out[name] = max(words, out.get(name, 0))
+    return out
+
+
+def test_hot_functions_keep_their_frame_off_the_heap():
+    found = frames()
+    names = " ".join(HOT.values()).split()
+    assert [n for n in names if n not in found] == []
+    assert [(n, found[n]) for n in names if found[n] > 11] == []
+
+
+def test_the_session_has_a_sparse_table():
+    """A full table of attributes is probed to its end at each method call: at most 80 % of its size is in use."""
+    text = """
+import operations
+c = operations.client(operations.Socket())
+operations.own(operations.Socket())
+c.publish(b"t", b"x")
+n = c.publish(b"t", b"x", False, 1)
+print(len(c.__dict__))
+"""
+    r = mpy.run(text, path=[measure.tree(False)])
+    assert not r.code, r.stderr
+    n = int(r.stdout)
+    assert n <= 0.8 * 97, n  # setup._spread() makes it as large
+
+
+def test_no_figure_is_worse_than_recorded():
+    flat, _ = run.figures(measure.tree())
+    assert run.worse(flat, json.loads(run.RECORDED.read_text())["figures"]) == []
+
+
+@pytest.mark.parametrize("where", ["micropython", "wasm32"])
+def test_operations_run_on_both(where):
+    target = measure.tree(False)
+    if where == "micropython":
+        r = mpy.run([str(target / "guest_cost.py"), "loop", "umqtt5", "publish QoS 0", "10"], path=[target])
+    else:
+        r = wasm.run(["/guest_cost.py", "loop", "umqtt5", "publish QoS 0", "10"], mounts=[(target, "/")])
+    assert r.code == 0 and not r.stderr
