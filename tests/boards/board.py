@@ -132,6 +132,7 @@ class Board:
 
     _hard = False
     pulled = False
+    _deaf = False
 
     def _say(self, data):
         self.output += data
@@ -156,7 +157,7 @@ class Board:
                     if self._heard.count(self._cut[0]) >= self._cut[1]:
                         self._pull()
                         return
-                if data and not self._swallow:
+                if data and not self._swallow and not self._deaf:
                     self._mode(data)
                     if b"\x03" in data and not self.output.endswith((b">", b">>> ")):
                         # a program runs: the unix port reads ctrl-C as a character then, a board's console interrupts
@@ -233,7 +234,7 @@ class Board:
 
     def hang(self):
         """The program on the board no longer answers the keyboard."""
-        self._proc.send_signal(signal.SIGSTOP)
+        self._deaf = True
 
     def offline(self, code):
         """Start the chip once more without a console, run code on it and return what it printed (the board must be closed)."""

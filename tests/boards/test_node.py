@@ -7,6 +7,7 @@ import time
 import paho.mqtt.client as paho
 import pytest
 from conftest import ROOT, mpremote, tool, until
+
 from support import brokers
 
 PROFILES = {"telemetry": "package-telemetry.json", "typical": "package-typical.json", "everything": "package.json"}
