@@ -7,6 +7,7 @@ Names are those of the specification in snake case; message_expiry, session_expi
 subscription_id and user_properties are accepted too. Strings are str or bytes, binary data is bytes-like.
 A block is bytes with its Property Length in front.
 """
+
 from micropython import const
 
 from umqtt5 import wire
@@ -56,7 +57,8 @@ def _find(name):
     raise ValueError("unknown property " + name)
 
 
-def _vbi(n):
+def vbi(n):
+    """Variable byte integer in its shortest form (1.5.5): a bytearray."""
     b = bytearray()
     while n > 127:
         b.append(n & 127 | 128)
@@ -83,7 +85,7 @@ def _put(out, pid, v, name):
         high = 0xFFFFFFFF >> b"\x1f\x10\0\0\0\x04"[t]
         if not isinstance(v, (int, bool)) or not low <= v <= high:
             raise ValueError("%s: %r is not an integer of %d..%d" % (name, v, low, high))
-        out += _vbi(v) if t == 5 else int(v).to_bytes(1 << t, "big")
+        out += vbi(v) if t == 5 else int(v).to_bytes(1 << t, "big")
 
 
 def encode(packet=3, pairs=None, **kw):
@@ -110,7 +112,7 @@ def encode(packet=3, pairs=None, **kw):
         for e in v:
             out.append(pid)
             _put(out, pid, e, name)
-    return bytes(_vbi(len(out)) + out)
+    return bytes(vbi(len(out)) + out)
 
 
 def block(value, packet):
