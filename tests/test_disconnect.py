@@ -98,6 +98,14 @@ def test_properties_out():
         eq(c.isconnected(), True)
 
 
+def test_long_properties_out():
+    """Remaining Length of one, two and three bytes."""
+    for n in rows((120, 121, 122, 123, 124, 125, 126, 127, 128, 16375, 16378, 16379, 16380, 16381, 16382, 20000, 65535)):
+        c, peer = connected()
+        c.disconnect(0x80, {"reason_string": "x" * n})
+        eq(len(peer.expect(DISCONNECT).prop("reason_string")), n)
+
+
 def test_session_expiry_cannot_become_non_zero():
     """U-24"""
     c, peer = connected()

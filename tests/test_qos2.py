@@ -296,6 +296,15 @@ def test_properties_of_a_rejection():
             up(c, peer)
 
 
+def test_long_properties_of_a_rejection():
+    for n in rows((100, 118, 119, 120, 121, 122, 123, 128, 16374, 16375, 16376, 16377, 16378, 20000)):
+        c, peer = connected()
+        c.on_message = lambda m, n=n: m.reject(0x87, {"reason_string": "x" * n})
+        peer.send(P.publish("t", b"", 1, 3))
+        settle(c)
+        eq(len(peer.expect(P.PUBACK).prop("reason_string")), n)
+
+
 def test_both_sides_use_the_same_identifiers():
     """U-31"""
     c, peer = silent()

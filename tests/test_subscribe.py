@@ -58,6 +58,14 @@ def test_properties():
     eq(len(peer.expect(SUBSCRIBE).prop("user_property")[1]), 200)
 
 
+def test_long_properties_with_a_handler():
+    c, peer = connected()
+    for n in rows((50, 120, 121, 122, 123, 124, 128, 16375, 16376, 16377, 16378, 16379, 16380, 20000)):
+        c.subscribe("f", to=lambda m: None, props={"user_property": ("k", "v" * n)})
+        p = peer.expect(SUBSCRIBE)
+        eq((len(p.prop("user_property")[1]), p.prop("subscription_identifier"), p.filters), (n, 1, [("f", 0)]))
+
+
 BAD_FILTERS = (
     "",
     "a#",

@@ -45,11 +45,14 @@ class Server:
         pass
 
 
+gc.collect()
+__import__("umqtt5.setup")
+gc.collect()
 w = Server()
 c = MQTTClient("c", "peer", transport=w, topic_alias_maximum=2, lean=True)
 c.connect()
 gc.collect()
-__import__("umqtt5.subs")
+__import__("umqtt5.receive")
 gc.collect()
 __import__("umqtt5.qos2")
 __import__("umqtt5.alias")

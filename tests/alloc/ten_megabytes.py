@@ -74,11 +74,20 @@ class Reader:
         return k
 
 
+def load(*names):
+    """Modules at a moment when the heap is tidy, as a board's program does it."""
+    for name in names:
+        gc.collect()
+        __import__("umqtt5." + name)
+    gc.collect()
+
+
 def used():
     gc.collect()
     return gc.mem_alloc() if sys.implementation.name == "micropython" else 0
 
 
+load("setup")
 w = Server()
 c = MQTTClient("c", "peer", transport=w, lean=True)
 c.connect()
@@ -86,6 +95,7 @@ c.connect()
 
 def out():
     """With publish_from()."""
+    load("outbox", "publication")
     c.publish_from("warm/up", Reader(), 300, False, 1)
     c.wait()
     a = used()
@@ -97,6 +107,7 @@ def out():
 
 def back():
     """To on_chunk."""
+    load("receive", "chunks")
     state = [0, 0]
 
     def on_chunk(m, offset, total):
