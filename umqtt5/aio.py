@@ -70,6 +70,8 @@ class MQTTClient(Session):
     set_callback = _B.set_callback
     pending = _B.pending
     drop = _B.drop
+    due_ms = _B.due_ms
+    wants_write = _B.wants_write
     _lazy = _B._lazy
     _unload = _B._unload
 
@@ -382,7 +384,7 @@ class MQTTClient(Session):
     def wait_msg(self):
         """Until a packet was handled."""
         n = self.received
-        while n == self.received:
+        while n == self.received or self._state != 2:
             if self._state != 2 and not self._link:
                 raise self._why()
             yield self._gate.park()

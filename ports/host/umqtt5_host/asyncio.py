@@ -200,7 +200,10 @@ class _Core(types.ModuleType):
 
     @property
     def cur_task(self):
-        return _asyncio.current_task()
+        try:
+            return _asyncio.current_task()
+        except RuntimeError:  # no loop runs
+            return None
 
     def __getattr__(self, name):
         return getattr(_asyncio, name)
