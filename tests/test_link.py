@@ -324,6 +324,27 @@ def test_server_moved_is_kept():
     eq(k.where[3:], [("x", 8), ("new", 7)])
 
 
+def test_redirect_tries_the_servers_named_one_after_another():
+    for code in rows((0x9C, 0x9D)):
+        k = Case(Peer({CONNECT: [connack(code, [("server_reference", "a:1 b:2 c:3")])]}))
+        k.run()
+        k.peer.refuse = OSError(113)
+        k.run(2)
+        k.peer.refuse = None
+        k.run()
+        eq(k.where, [("home", 1000), ("a", 1), ("b", 2), ("c", 3)])
+        eq(k.ups, [False])
+        k.lose()
+        k.run()
+        eq(k.where[-1], ("home", 1000) if code == 0x9C else ("c", 3))
+        k.peer.send(disconnect(code, [("server_reference", "a b")]))
+        k.settle()
+        k.peer.refuse = OSError(113)
+        k.run(4)
+        home = ("home", 1000) if code == 0x9C else ("b", 0)
+        eq(k.where[5:], [("a", 0), ("b", 0), home, home])
+
+
 def test_redirect_without_a_name_is_retry_later():
     for code in (0x9C, 0x9D):
         k = Case(Peer(refused(code)), random=Dice(True))

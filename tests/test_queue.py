@@ -46,9 +46,9 @@ class Time:
 
 def with_clock():
     """Put the clock into the library, at 1,000,000 s."""
-    from umqtt5 import core, publication
+    from umqtt5 import core, image, outbox
 
-    core.time = publication.time = Time()
+    core.time = image.time = outbox.time = Time()
     clock(1000000)
 
 

@@ -11,8 +11,8 @@ in the same second. tools/herd.py shows what that does.
 What a refusal (CONNACK, DISCONNECT) means is the action of its reason code:
   reconnect     as any lost connection
   retry-later   twice the back-off, and at least half of it is waited
-  redirect      0x9C: the next connection goes to the server named, then home again; 0x9D: it is home from now on. At most
-                `hops` in a row; without a (permitted) name, or beyond that: retry-later, at home
+  redirect      0x9C: the next connection goes to the server named, then home again; 0x9D: it is home from now on. Of several
+                the first that can be reached. At most `hops` in a row; without a (permitted) name, or beyond that: retry-later
   fix-config    stop: poll() raises the Refused once, and nothing is tried until start(). 0x8E (taken over) is one of these
   bug           reconnect; also a violation by the server. on_down and `error` report it
 """
@@ -47,7 +47,7 @@ class Link:
 
     up = stopped = _away = _busy = _steady = False
     retries = next_ms = _hops = _spread = 0
-    error = _subs = None
+    error = _subs = _refs = None
 
     def __init__(
         self, client, min_ms=1000, max_ms=60000, steady_ms=30000, clean_start=None, random=None, feed=None, on_up=None,
@@ -161,6 +161,7 @@ class Link:
     def _rise(self, c):
         self.up = True
         self._clean = False
+        self._refs = None
         self.error = None
         self._at = _ticks()
         self._steady = False
@@ -175,10 +176,13 @@ class Link:
         c = self.client
         self.up = self._busy = False
         self.error = e
-        if self._away:  # 0x9C holds for one connection
+        n = self.min_ms << min(self.retries + self._spread, 20)
+        if self._refs and not isinstance(e, Refused):  # that one cannot be reached: the next that the redirect named
+            c.server, c.port = self._refs.pop(0)
+            n = self.min_ms
+        elif self._away:  # 0x9C holds for one connection
             self._away = False
             c.server, c.port = self._home
-        n = self.min_ms << min(self.retries + self._spread, 20)
         a = ""
         if isinstance(e, Refused):
             a = e.reason_code.action

@@ -38,10 +38,12 @@ def follow(link, e):
     c = link.client
     for k, v in e.props:
         if k == "server_reference":
-            for x in references(v, link.allow):
+            r = references(v, link.allow)
+            if r:
                 if e.reason_code == 0x9C:
                     link._home = c.server, c.port
                     link._away = True
-                c.server, c.port = x
+                c.server, c.port = r.pop(0)
+                link._refs = r
                 return True
     return False

@@ -4,13 +4,12 @@ import os
 
 import engine
 
-from support.t import INTERPRETER, eq, rows
+from support.t import INTERPRETER, rows
 
 INTERPRETERS = ("cpython", "micropython", "wasm32")
 SECONDS = float(hasattr(os, "getenv") and os.getenv("UMQTT5_FUZZ_SECONDS") or 25)
 SEED = int(hasattr(os, "getenv") and os.getenv("UMQTT5_FUZZ_SEED") or 1)
 TIMEOUT = 36000
-HEAP = "64m"
 ONLY = {"test_steps_are_bounded_by_the_input": ("cpython",)}
 
 
@@ -23,18 +22,18 @@ def test_corpus_is_accepted_or_refused_as_it_is():
                 for _ in rows(((connected, b),)):
                     whole = engine.feed(engine.CONFIGS[0], connected, b, 0)
                     pieces = engine.feed(engine.CONFIGS[0], connected, b, 1)
-                    eq(whole[:5], pieces[:5])
+                    engine.same(whole, pieces)
                     n += 1
     assert n > 300, n
 
 
 def test_mutations():
     if INTERPRETER == "wasm32":  # without a collector: fewer cases
-        ends = engine.run(SEED, 1000, 300)
+        ends = engine.run(SEED, 1000, 200)
     else:
         ends = engine.run(SEED + (1 << 20 if INTERPRETER == "micropython" else 0), SECONDS)
     print(ends)
-    assert ends["cases"] >= 300
+    assert ends["cases"] >= 60
     kinds = [k for k in ends if isinstance(k, tuple)]
     assert len(kinds) >= 5, kinds
 
@@ -69,5 +68,5 @@ def test_steps_are_bounded_by_the_input():
 
 def test_cases_that_failed_once():
     """Seeds that have found something: PUBACK with a property length alone; a large PUBLISH whose header ends a read."""
-    for seed in rows((205044, 323681, 547411)):
+    for seed in rows((205044, 323681, 547411, 547426, 547469, 547518)):
         engine.one(seed)

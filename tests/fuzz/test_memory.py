@@ -31,7 +31,7 @@ def test_wire_lengths_without_data_cost_no_memory():
     """268,435,455 and its neighbours in every length there is, nothing behind them."""
     lengths = (b"\xff\xff\xff\x7f", b"\x80\x80\x80\x40", b"\xff\xff\x7f", b"\xff\x7f")
     for kind in range(16):
-        for flags in range(16):
+        for flags in range(16) if INTERPRETER == "cpython" else (0, 2, 3):
             for n in lengths:
                 for tail in (b"", b"\x00\x01t" + b"\xff\xff\xff\x7f", b"\xff\xff", b"\x00\x01\x00" + n):
                     head = bytes((kind << 4 | flags,)) + n + tail
