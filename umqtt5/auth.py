@@ -54,7 +54,9 @@ def auth_in(s, first, i, end):
     else:
         s._again = False
         if s.on_auth:
+            s._busy = 1
             s.on_auth(s)
+            s._busy = 0
 
 
 def _send(s, code, data):

@@ -137,7 +137,7 @@ def subscribe_start(s, filters, props=b"", to=None):
                 raise ValueError("subscription identifier: the server has none (0xA1)")
             if to:
                 raise ValueError("subscription_identifier: `to` makes its own")
-    n = len(s._routes)
+    old = [list(r) for r in s._routes]
     routes = [_slot(s, f[0], f[1], to) for f in fs]
     if to and s._caps & 16:
         k = 1 + s._routes.index(routes[0])
@@ -148,7 +148,9 @@ def subscribe_start(s, filters, props=b"", to=None):
     try:
         return send(s, 0x82, p + body, routes)
     except ValueError:
-        del s._routes[n:]
+        del s._routes[len(old) :]
+        for k in range(len(old)):
+            s._routes[k][:] = old[k]
         raise
 
 
