@@ -138,12 +138,12 @@ def test_proxy_splits_delays_joins_and_stalls(server):
         assert time.monotonic() - start > len(CONNECT) * 0.01
         assert len([r for r in server.record if r[2] == "in"]) == len(CONNECT)
         p.chunk = p.delay = 0
-        p.join = 0.2
+        p.join = 0.5
         for _ in range(5):
             s.sendall(b"\xc0\0")
-            time.sleep(0.02)
-        time.sleep(0.4)
-        assert server.record[-6][3] == b"\xc0\0" * 5 and server.record[-6][2] == "in"
+        for _ in range(5):
+            server.wait_for(P.PINGREQ)
+        assert [r[3] for r in server.record if r[2] == "in"][-1] == b"\xc0\0" * 5
         p.join = 0
         p.stall()
         s.sendall(b"\xc0\0")
