@@ -1,0 +1,187 @@
+"""What a handler may do: publish anywhere, end the connection, keep nothing; and what its exception leaves behind."""
+
+import sys
+
+from support import packets as P
+from support.packets import PUBACK, PUBLISH, PUBREC, SUBSCRIBE
+from support.peer import Peer
+from support.session import again, connected, heard, make, settle, up
+from support.t import eq, raises, rows
+from umqtt5 import ResourceError
+
+
+def test_publish_in_every_handler():
+    told = []
+
+    def say(c, what):
+        told.append(what)
+        c.publish("said", what, False, 1)
+
+    peer = Peer()
+    c = make(peer)
+    c.on_connect = lambda c, *a: say(c, "connect")
+    c.on_suback = lambda c, *a: say(c, "suback")
+    c.on_pong = lambda c: say(c, "pong")
+    c.on_message = lambda m: say(c, "message")
+    c.connect()
+    c.subscribe("a")
+    c.ping()
+    settle(c)
+    peer.send(P.publish("a", b"", 2, 1))
+    settle(c)
+    eq(told, ["connect", "suback", "pong", "message"])
+    eq([p.payload.decode() for p in peer.of(PUBLISH)], told)
+    eq(c.pending(), 0)
+    up(c, peer)
+
+
+def test_publish_in_on_ack():
+    """A chain: each acknowledgement sends the next message."""
+    for qos in rows((1, 2)):
+        c, peer = connected()
+        left = [10]
+
+        def on_ack(c, pid, code, packet, left=left, qos=qos):
+            left[0] -= 1
+            if left[0]:
+                c.publish("t", b"%d" % left[0], False, qos)
+
+        c.on_ack = on_ack
+        c.publish("t", b"10", False, qos)
+        settle(c)
+        eq((left, len(peer.of(PUBLISH)), c.pending()), ([0], 10, 0))
+
+
+def test_end_of_the_connection_in_every_handler():
+    for how in rows(("disconnect", "drop")):
+        for name in ("on_connect", "on_suback", "on_pong", "on_message", "on_ack"):
+            peer = Peer()
+            c = make(peer, session_expiry=100)
+            told = []
+            setattr(c, name, lambda x, *a, c=c: getattr(c, how)())
+            c.on_disconnect = lambda c, u, flags, *a, told=told: told.append(flags)
+            try:
+                c.connect()
+                c.publish("t", b"", False, 1)
+                c.subscribe_start([("f", 0)])
+                c.ping()
+                peer.send(P.publish("f", b"", 1, 1), P.publish("f", b"", 2, 2))
+                settle(c)
+            except OSError:
+                pass
+            eq((c.isconnected(), peer.link.closed, told), (False, True, [2 if how == "disconnect" else 0]), name)
+            setattr(c, name, None)
+            again(c, peer, 1)
+            settle(c)
+            up(c, peer)
+            eq(c.pending(), 0)
+
+
+def test_waiting_calls_in_every_handler():
+    """ResourceError, and everything goes on."""
+    for name in rows(("on_suback", "on_pong", "on_message", "on_ack")):
+        c, peer = connected()
+        errors = []
+
+        def handler(x, *a, c=c, errors=errors):
+            for call in (c.poll, c.wait_msg, lambda: c.subscribe("x"), lambda: c.unsubscribe("x")):
+                errors.append(raises(ResourceError, call))
+
+        setattr(c, name, handler)
+        c.publish("t", b"", False, 1)
+        c.subscribe_start([("f", 0)])
+        c.ping()
+        peer.send(P.publish("f", b"", 1, 1))
+        settle(c)
+        eq(len(errors), 4)
+        setattr(c, name, None)
+        up(c, peer)
+
+
+def test_an_exception_of_any_handler_reaches_the_caller_and_no_more():
+    for name in rows(("on_suback", "on_pong", "on_message", "on_ack")):
+        c, peer = connected()
+
+        def handler(x, *a):
+            raise KeyError("mine")
+
+        setattr(c, name, handler)
+        c.publish("t", b"1", False, 1)
+        c.subscribe_start([("f", 0)])
+        c.ping()
+        peer.send(P.publish("f", b"", 1, 1))
+        errors = 0
+        for _ in range(20):
+            try:
+                c.poll()
+            except KeyError:
+                errors += 1
+        eq(errors, 1)
+        setattr(c, name, None)
+        got = heard(c)
+        c.publish("t", b"2", False, 2)
+        peer.send(P.publish("f", b"next", 1, 2))
+        settle(c)
+        eq((len(got), c.pending()), (1, 0))
+        up(c, peer)
+
+
+def test_a_kept_view_is_an_error_or_a_copy():
+    """A view of the payload is gone when the handler returns: on CPython it raises; a copy stays."""
+    c, peer = connected()
+    kept = []
+    c.on_message = lambda m: kept.append((m.payload(), m.topic(), bytes(m.payload())))
+    peer.send(P.publish("abc", b"12345", 1, 1), P.publish("xyz", b"67890", 1, 2))
+    settle(c)
+    eq([k[2] for k in kept], [b"12345", b"67890"])
+    if sys.implementation.name == "cpython":
+        for view in (kept[0][0], kept[0][1]):
+            raises(ValueError, bytes, view)
+    up(c, peer)
+
+
+def test_a_handler_replaces_a_handler():
+    c, peer = connected()
+    got = []
+    c.subscribe("a", to=lambda m: got.append(1))
+    first = peer.of(SUBSCRIBE)[0].prop("subscription_identifier")
+    c.subscribe("a", to=lambda m: got.append(2))
+    second = peer.of(SUBSCRIBE)[1].prop("subscription_identifier")
+    eq(first, second)
+    peer.send(P.publish("a", b"", 0, None, {"subscription_identifier": first}))
+    settle(c)
+    eq(got, [2])
+
+
+def test_handlers_live_on_with_the_session():
+    c, peer = connected(session_expiry=100)
+    got = []
+    c.subscribe("a", to=lambda m: got.append(bytes(m.payload())))
+    ident = peer.of(SUBSCRIBE)[0].prop("subscription_identifier")
+    c.drop()
+    again(c, peer)
+    peer.send(P.publish("a", b"1", 1, 1, {"subscription_identifier": ident}))
+    settle(c)
+    eq((got, len(peer.of(SUBSCRIBE)), len(peer.of(PUBACK)), len(peer.of(PUBREC))), ([b"1"], 1, 1, 0))
+
+
+def test_a_refused_subscribe_keeps_the_handler_that_was_there():
+    """A filter with a handler is subscribed to again in a packet that is refused here: the old handler stays."""
+    c, peer = connected({}, {"maximum_packet_size": 60})
+    got = []
+    c.subscribe("a", to=lambda m: got.append(1))
+    ident = peer.of(SUBSCRIBE)[0].prop("subscription_identifier")
+    raises(ValueError, c.subscribe, [("a", 0), ("x" * 80, 0)], to=lambda m: got.append(2))
+    peer.send(P.publish("a", b"", 0, None, {"subscription_identifier": ident}))
+    settle(c)
+    eq(got, [1])
+
+
+def test_a_subscription_that_was_not_answered_can_be_made_again():
+    c, peer = connected({SUBSCRIBE: [None]})
+    got = []
+    raises(OSError, c.subscribe, "a", to=lambda m: got.append(1), timeout=0.05)
+    c.subscribe("a", to=lambda m: got.append(2))
+    peer.send(P.publish("a", b"", 0, None, {"subscription_identifier": peer.of(SUBSCRIBE)[-1].prop("subscription_identifier")}))
+    settle(c)
+    eq(got, [2])
