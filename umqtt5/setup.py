@@ -158,8 +158,11 @@ def _spread(s):
     # made a call up to 1.5 times as dear). So: make it grow, empty it from the end, which leaves no marks, fill it again, hottest
     # first.
     d = dict(s.__dict__)
-    for k in "append args clear close copy count decode end errno extend find format index insert items".split():
-        setattr(s, k, 0)  # names that every MicroPython has in ROM
+    for k in (
+        "append args clear close copy count decode end errno extend find format index insert items join keys list map max min next"
+        " object open ord pop popitem pow print range read readinto readline remove replace"
+    ).split():
+        setattr(s, k, 0)  # names that every MicroPython has in ROM; with them the table has 127 places
     for k in reversed(list(s.__dict__)):
         delattr(s, k)
     for k in _HOT.split() + list(d):

@@ -183,3 +183,61 @@ def callgrind(target, ops):
             n.append(int(total[0]))
         out.setdefault(lib, {})[op] = (n[1] - n[0]) // 500
     return out
+
+
+def smallest_heap(target):
+    """KB of heap with which the unix build (64-bit) imports the library from .mpy, connects and publishes; None without it."""
+    program = "import operations as o\nc = o.client(o.Socket())\nc.publish(b't', b'x')\nc.publish(b't', b'x', False, 1)\nprint(1)"
+    try:
+        low, high = 16, 256
+        while high - low > 1:
+            k = (low + high) // 2
+            if mpy.run(program, heap="%dk" % k, path=[target]).stdout == "1\n":
+                high = k
+            else:
+                low = k
+        return high
+    except FileNotFoundError:
+        return None
+
+
+_IMPORT = """
+import gc, sys
+def used():
+    for _ in range(4):
+        gc.collect()
+    return gc.mem_alloc()
+import time, binascii, select, socket
+if %r:
+    import vfs
+    with open(%r, "rb") as f:
+        image = f.read()
+    vfs.mount(vfs.VfsRom(image), "/rom5")
+    sys.path.insert(0, "/rom5")
+a = used()
+for m in ("umqtt5", "umqtt5.setup", "umqtt5.connack"):
+    __import__(m)
+print("=", used() - a)
+"""
+
+
+def romfs(target):
+    """(bytes kept by importing what connects from files, the same from a ROMFS), 64-bit unix; None where a tool is missing."""
+    image = ROOT / ".cache" / "bench.romfs"
+    folder = ROOT / ".cache" / "bench-rom"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(target / "umqtt5", folder / "umqtt5")
+    try:
+        command = [mpy.program("mpremote"), "romfs", "--output", str(image), "build", str(folder)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        out = []
+        for rom in (False, True):
+            path = [ROOT / "ports"] if rom else [target]
+            r = mpy.run(_IMPORT % (rom, str(image)), heap="4m", path=path)
+            if r.code:
+                raise RuntimeError(r.stderr)
+            out.append(int(rows(r.stdout)[0][0]))
+        return out
+    except (OSError, TypeError, RuntimeError, IndexError, subprocess.SubprocessError) as e:
+        print("bench: no ROMFS figure (%s)" % e, file=sys.stderr)
+        return None

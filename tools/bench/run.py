@@ -114,6 +114,11 @@ def ram_table(raw):
         "\n\nObjects of one connected client, `rx`, `tx` and `inflight` at their defaults (1,928 B) included: %d B.\n\n"
         % (ram["object"]["publishing"])
     )
+    if raw.get("heap"):
+        out += "Smallest heap that imports, connects and publishes (64-bit unix, .mpy): %d KB.\n" % raw["heap"]
+    if raw.get("romfs"):
+        out += "What connecting imports keeps %d B from files and %d B from a ROMFS (64-bit unix).\n" % tuple(raw["romfs"])
+    out += "\n"
     rows = [(m, n, raw["mpy"].get(m.split(", ")[-1], "")) for m, n in ram["module"].items()]
     return out + table(["module, loaded in this order", "RAM, B", ".mpy, B"], rows)
 
@@ -183,6 +188,8 @@ def main(argv):
         ops = [("umqtt5", op) for op in RATIOS] + [(PEER, op) for op in ("publish QoS 0", "receive QoS 0")]
         cg = measure.callgrind(target, [o for o in ops if raw["fuel"].get(o[0])])
         rates = throughput.all_rates(target)
+    raw["heap"] = measure.smallest_heap(target)
+    raw["romfs"] = measure.romfs(target)
     blocks = {"allocation": allocation_table(raw), "ram": ram_table(raw), "speed": speed_table(raw, cg)}
     if not quick:
         blocks["throughput"] = other_tables(target, rates)
