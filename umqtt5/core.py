@@ -77,7 +77,9 @@ def pingresp(s, first, i, end):
     s._pong = False
     s.set_due(_ticks())
     if s.on_pong:
+        s._busy = 1
         s.on_pong(s)
+        s._busy = 0
 
 
 def disconnect_in(s, first, i, end):
@@ -639,7 +641,7 @@ def _parse(s):
 
 def _judge(s, k, flags):
     # A packet of type k whose rest is still to come: what is wrong already need not be waited for.
-    if s._h[k] is illegal or s._state == 1 and (2 < k < 14 or k == 15 and s.auth is None):
+    if s._h[k] is illegal or s._state == 1 and (k < 2 or 2 < k < 14 or k == 15 and s.auth is None):
         return s._h[k](s, k << 4 | flags, 0, 0)  # the answer that the whole packet would get
     if flags & 6 == 6 or flags & 14 == 8 if k == 3 else flags != (2 if k == 6 else 0):
         s.violation(0x81)
