@@ -812,7 +812,10 @@ def test_no_attribute_of_the_core_is_taken_for_another_purpose():
         "__static_attributes__ __getattr__"
     ).split()
     blocking = umqtt5.MQTTClient("c", "peer", transport=Peer())
-    waits = "connect disconnect start subscribe unsubscribe wait wait_msg request pending drop due_ms wants_write isconnected publish_from feed _wait set_callback".split()
+    waits = (
+        "connect disconnect start subscribe unsubscribe wait wait_msg request pending drop due_ms "
+        "wants_write isconnected publish_from feed _wait set_callback"
+    ).split()
     core_names = set(dir(Session)) | set(blocking.__dict__) | set(blocking._o)
     taken = [n for n in MQTTClient.__dict__ if n in core_names and n not in meant and n not in waits]
     eq(taken, [])

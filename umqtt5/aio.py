@@ -72,6 +72,8 @@ class MQTTClient(Session):
     drop = _B.drop
     due_ms = _B.due_ms
     wants_write = _B.wants_write
+    _wait = _B._wait
+    feed = None
     _lazy = _B._lazy
     _unload = _B._unload
 
@@ -314,7 +316,9 @@ class MQTTClient(Session):
             raise self._why()
 
     def drain(self):
-        """For the core, which may not wait here."""
+        """For the core, which may not wait here (but in publish_from)."""
+        if self._big == 2:
+            return _B.drain(self)
         if self._wn and not self._big and not self.flush():
             raise ResourceError("a packet is half written: await drained() first")
 
@@ -352,6 +356,22 @@ class MQTTClient(Session):
         finally:
             self._big = False
         return self.drained() if self._fl else DONE
+
+    @coroutine
+    def publish_from(self, topic, reader, size, retain=False, qos=0, props=b""):
+        """As the blocking face's: waits for the window; then the loop stands still until the payload has left."""
+        from . import publication
+
+        t = self._by(None)
+        m = self.image
+        while self._fl or qos and (self._flight >= self._rmax or m[4] << 8 | m[5] != len(m)):
+            self._still(t)
+            yield self._gate.park()
+        self._big = 2
+        try:
+            return publication.publish_from(self, topic, reader, size, retain, qos, props)
+        finally:
+            self._big = False
 
     # ---------------------------------------------------------------- what waits for an answer
 
