@@ -1,6 +1,8 @@
 """TLS through the agent, on CPython and MicroPython: against mosquitto, and against a server that does what it does not."""
 
 import ssl
+import subprocess
+import sys
 import time
 
 import pytest
@@ -361,12 +363,47 @@ asyncio.run(main())
 
 
 def test_asyncio_face(tmp_path, interpreter, mosquitto, certs):
-    import subprocess
-    import sys
-
     _, port = listener(mosquitto, certs)
     (tmp_path / "aio.py").write_text(AIO)
     args = [tmp_path / "aio.py", port, certs["ca"].der]
+    if interpreter == "micropython":
+        done = mpy.run(args, heap="2m")
+    else:
+        env = {"PYTHONPATH": str(mpy.ROOT)}
+        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=30, env=env)
+    assert done.stdout == "True\n", done
+
+
+CONTEXT = """
+import sys
+import ssl
+from umqtt5 import MQTTClient
+with open(sys.argv[2], "rb") as f:
+    ca = f.read()
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+c.verify_mode = ssl.CERT_REQUIRED
+c.load_verify_locations(cadata=ca)
+for how in (c, {"ca": ca}):
+    m = MQTTClient("context", "localhost", int(sys.argv[1]), ssl=how)
+    m.connect()
+    m.wait(m.publish("t", b"x", qos=1))
+    m.disconnect()
+m = MQTTClient("context", "127.0.0.2", int(sys.argv[1]), ssl=c)
+try:
+    m.connect()
+except OSError as e:
+    print("refused" in str(e))
+"""
+
+
+def test_context_of_the_program_and_bytes(tmp_path, interpreter, mosquitto, certs):
+    """An SSLContext made by the program (CPython's own class there), and an authority given as bytes"""
+    port = brokers.free_port()
+    c = certs["server"]
+    mosquitto(listener=["listener %d" % port, "certfile %s" % c.pem, "keyfile %s" % c.key])
+    brokers.wait_port(port)
+    (tmp_path / "context.py").write_text(CONTEXT)
+    args = [tmp_path / "context.py", port, certs["ca"].der]
     if interpreter == "micropython":
         done = mpy.run(args, heap="2m")
     else:

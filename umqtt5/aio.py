@@ -13,7 +13,8 @@ open. No streams: publish() is a plain function that tries at once; the reader w
 
 Bytes allocated (32-bit; the frames of asyncio's own loop apart): publish 0 at QoS 0, 48 at QoS 1 and 2 (the awaitable with the
 packet identifier); a wake-up of the reader 16 (the poller's entry): that is what a received message or an acknowledgement
-costs, by handler or by messages(); wait() 72; idle 0.
+costs, by handler or by messages(); wait() 72; idle 0. (64-bit: twice as much; mqtt_as with v5 took
+3,328 a publish, 2,912 a message, and over 134,000 a second while idle there.)
 
 Cancellation: a task may be cancelled at any await. A publish that was put off is then not sent, one that was begun is sent to its
 end; a SUBSCRIBE is on its way and its answer is taken; a connect is given up and the socket closed. Name look-up blocks the loop.
@@ -334,8 +335,10 @@ class MQTTClient(Session):
 
     def _room(self, n):
         # The in-flight store is full: who awaits can wait for acknowledgements.
+        from . import outbox
+
         try:
-            return Session._room(self, n)
+            return outbox._room(self, n)
         except ResourceError:
             if self._busy or self._state != 2 or len(self.image) == 10:
                 raise
