@@ -22,7 +22,7 @@
 #                same client; with other fields a new one is made, which takes the session over if clean_start is false
 #                (without `store`; the library keeps it if client_id, host and port are those of before).
 #   error type   the first of Refused, ProtocolError, ResourceError, MQTTException, OSError, ValueError, TypeError that it is;
-#                ImportError when a part of the library that the command needs is not installed.
+#                ImportError when a part of the library that the command needs is not installed; MemoryError: not carried out.
 # hold, reauth and quit have no event of their own. stats collects garbage first.
 # MicroPython unix has 2 MB of heap unless told otherwise: payloads over 1 MB want `micropython -X heapsize=32m`.
 import json
@@ -139,8 +139,8 @@ def reason(code, packet):
 
 
 class Lines:
-    """Splits what arrives into lines. The value of "payload_hex" in a long line that comes in pieces is decoded as it arrives:
-    in the line it is replaced by "@", the bytes go with the line."""
+    """Splits what arrives into lines. The value of "payload_hex" or "payload" in a long line that comes in pieces is decoded as
+    it arrives: in the line it is replaced by "@", the bytes go with the line."""
 
     def __init__(self):
         self.inside, self.odd, self.blob, self.line = False, b"", None, bytearray()
@@ -148,8 +148,15 @@ class Lines:
     def feed(self, data):
         """-> list of (line, payload or None or the exception that decoding it gave)."""
         done, i = [], 0
+        if self.inside == "payload":
+            data, self.odd = self.odd + data, b""
         while i < len(data):
-            if self.inside:
+            if self.inside == "payload":
+                i = self._text(data, i)
+                if i < 0:
+                    break
+                self.inside = False
+            elif self.inside:
                 j = data.find(b'"', i)
                 self._hex(data[i : j if j >= 0 else len(data)])
                 if j < 0:
@@ -158,7 +165,10 @@ class Lines:
                     self.blob = ValueError("an odd number of digits")
                 self.inside, i = False, j
             j = data.find(b"\n", i)
-            self.line.extend(data[i : j if j >= 0 else len(data)])
+            try:
+                self.line.extend(data[i : j if j >= 0 else len(data)])
+            except MemoryError as e:
+                self.blob, self.line = e, bytearray(b"{}")
             if j < 0:
                 self._long(self.line)
                 break
@@ -168,14 +178,48 @@ class Lines:
         return done
 
     def _long(self, line):
-        i = -1 if self.blob is not None or len(line) < 2048 else line.find(b'"payload_hex"')
-        if i >= 0:
-            i = _skip(line, i + 13)
+        for name in ("payload_hex", "payload"):
+            i = -1 if self.blob is not None or len(line) < 2048 else line.find(b'"' + name.encode() + b'"')
+            if i < 0:
+                continue
+            i = _skip(line, i + len(name) + 2)
             if line[i : i + 1] == b":":
                 i = _skip(line, i + 1)
-                if line[i : i + 1] == b'"' and line.find(b'"', i + 1) < 0:
-                    self.inside, self.blob, self.line = True, reserve(), line[: i + 1] + b"@"
-                    self._hex(bytes(line[i + 1 :]))
+                if line[i : i + 1] == b'"' and _end(line, i) < 0:
+                    rest, self.line = bytes(line[i + 1 :]), line[: i + 1] + b"@"
+                    self.inside, self.blob = name, reserve()
+                    if name == "payload":
+                        self._text(rest, 0)
+                    else:
+                        self._hex(rest)
+
+    def _text(self, data, i):
+        """Take data[i:] of a JSON string -> where it ends, or -1: it goes on; an escape that is cut is kept in self.odd."""
+        while True:
+            j = data.find(b'"', i)
+            k = data.find(b"\\", i, j if j >= 0 else len(data))
+            self._add(data[i : k if k >= 0 else j if j >= 0 else len(data)])
+            if k < 0:
+                return j
+            i = k + 2
+            if data[k + 1 : i] == b"u":
+                i = k + 6
+                if data[k + 2 : k + 4].lower() in (b"d8", b"d9", b"da", b"db") and data[i : i + 1] in (b"", b"\\"):
+                    i = k + 12  # with its other half
+            if i > len(data):
+                self.odd = data[k:]
+                return -1
+            try:
+                self._add(_pairs(json.loads(b'"' + data[k:i] + b'"')).encode())
+            except ValueError as e:
+                self.blob, i = e, k + 2
+
+    def _add(self, data):
+        if not isinstance(self.blob, Exception):
+            try:
+                self.blob.extend(data)
+            except MemoryError as e:
+                self.blob = e
 
     def _hex(self, text):
         if isinstance(self.blob, Exception):
@@ -184,15 +228,17 @@ class Lines:
         n = len(text) & ~1
         self.odd = text[n:]
         try:
-            self.blob.extend(unhexlify(text[:n]))
-        except (ValueError, MemoryError) as e:
+            self._add(unhexlify(text[:n]))
+        except ValueError as e:
             self.blob = e
 
 
 def reserve():
     """An empty bytearray with room for most of a small heap: growing it would need the old and the new place at once."""
-    room = bytearray()
-    n = gc.mem_free() * 3 // 4 if _MICROPYTHON else 0
+    room, n = bytearray(), 0
+    if _MICROPYTHON:
+        gc.collect()
+        n = gc.mem_free() * 3 // 4
     while n > 4096:
         gc.collect()
         try:
@@ -202,6 +248,18 @@ def reserve():
         except MemoryError:
             n = n * 3 // 4
     return room
+
+
+def _end(b, i):
+    """The quote that ends the JSON string beginning at i, or -1."""
+    j = i
+    while True:
+        j = b.find(b'"', j + 1)
+        k = j
+        while k > 0 and b[k - 1] == 92:  # an odd number of backslashes escapes the quote
+            k -= 1
+        if j < 0 or not j - k & 1:
+            return j
 
 
 def _skip(b, i):
@@ -223,17 +281,11 @@ def loads(b):
 def _value(b, i):
     first = b[i : i + 1]
     if first == b'"':
-        j = i
-        while True:
-            j = b.find(b'"', j + 1)
-            if j < 0:
-                raise ValueError("string without an end")
-            k = j
-            while b[k - 1] == 92:  # an odd number of backslashes escapes the quote
-                k -= 1
-            if not j - k & 1:
-                text = json.loads(memoryview(b)[i : j + 1])
-                return (text if b.find(b"\\u", i, j) < 0 else _pairs(text)), j + 1
+        j = _end(b, i)
+        if j < 0:
+            raise ValueError("string without an end")
+        text = json.loads(memoryview(b)[i : j + 1])
+        return (text if b.find(b"\\u", i, j) < 0 else _pairs(text)), j + 1
     if first not in (b"{", b"["):
         j = i
         while j < len(b) and b[j] not in b" \t\r\n,]}":
@@ -284,9 +336,11 @@ def check(cmd, blob):
         if not isinstance(cmd.get(name) or {}, dict):
             raise ValueError(name + ": not an object")
     if isinstance(blob, Exception):
-        raise ValueError("payload_hex: " + (str(blob) or "not enough memory"))
+        raise ValueError("payload: " + (str(blob) or "not enough memory"))
     if blob is not None:
-        (cmd if cmd.get("payload_hex") == "@" else cmd.get("will") or {})["payload_hex"] = blob
+        holder = cmd if "@" in (cmd.get("payload_hex"), cmd.get("payload")) else cmd.get("will") or {}
+        holder.pop("payload", None)
+        holder["payload_hex"] = blob
 
 
 def payload_of(cmd):
@@ -393,7 +447,7 @@ class Agent:
 
     def failed(self, e, tag):
         """A call of the library raised: the command was not carried out."""
-        name = kind(e) or ("ImportError" if isinstance(e, ImportError) else None)
+        name = kind(e) or ("ImportError" if isinstance(e, ImportError) else "MemoryError" if isinstance(e, MemoryError) else None)
         if name is None:
             raise e
         code = number(getattr(e, "reason_code", None))
