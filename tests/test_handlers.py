@@ -7,7 +7,7 @@ from support.packets import PUBACK, PUBLISH, PUBREC, SUBSCRIBE
 from support.peer import Peer
 from support.session import again, connected, heard, make, settle, up
 from support.t import eq, raises, rows
-from umqtt5 import ResourceError
+from umqtt5 import ProtocolError, ResourceError
 
 
 def test_publish_in_every_handler():
@@ -185,3 +185,124 @@ def test_a_subscription_that_was_not_answered_can_be_made_again():
     peer.send(P.publish("a", b"", 0, None, {"subscription_identifier": peer.of(SUBSCRIBE)[-1].prop("subscription_identifier")}))
     settle(c)
     eq(got, [2])
+
+
+def test_a_rejection_is_of_one_message():
+    """Not of the next one: after a rejection at QoS 0, or one whose handler raised."""
+    c, peer = connected()
+
+    def rejects(m):
+        m.reject(0x87)
+
+    def rejects_and_raises(m):
+        m.reject(0x87, {"reason_string": "no"})
+        raise KeyError("mine")
+
+    for handler, qos in rows(((rejects, 0), (rejects_and_raises, 0), (rejects_and_raises, 1), (rejects_and_raises, 2))):
+        c.on_message = handler
+        peer.send(P.publish("t", b"", qos, 1))
+        try:
+            settle(c)
+        except KeyError:
+            pass
+        heard(c)
+        peer.seen = len(peer.packets)
+        peer.send(P.publish("t", b"", 1, 7), P.publish("t", b"", 2, 8))
+        settle(c)
+        eq(peer.expect(PUBACK).raw, b"\x40\x02\x00\x07")
+        eq(peer.expect(PUBREC).raw, b"\x50\x02\x00\x08")
+        peer.seen = len(peer.packets)
+
+
+def test_messages_that_look_like_the_last_one():
+    """The same length and topic as the message before, and each thing that may differ: nothing of the last message is left."""
+    c, peer = connected(topic_alias_maximum=2, rx=128)
+    got = []
+
+    def on_message(m):
+        got.append((bytes(m.topic()), bytes(m.payload()), m.qos(), m.retain(), m.dup(), m.properties(), m.is_topic(b"a/b")))
+
+    c.on_message = on_message
+    c.subscribe("a/b")
+    c.subscribe("a/c")
+    plain = P.publish("a/b", b"1234")
+    others = (
+        (P.publish("a/c", b"1234"), (b"a/c", b"1234", 0, 0, 0, [], False)),
+        (P.publish("a/b", b"5678", retain=True), (b"a/b", b"5678", 0, 1, 0, [], True)),
+        (P.publish("a/b", b"56", 1, 9), (b"a/b", b"56", 1, 0, 0, [], True)),
+        (P.publish("a/b", b"56", 2, 9), (b"a/b", b"56", 2, 0, 0, [], True)),
+        (P.publish("a/b", b"", 0, None, {"topic_alias": 1}), (b"a/b", b"", 0, 0, 0, [("topic_alias", 1)], True)),
+        (P.publish("a/b", b"5", 0, None, {"topic_alias": 1}), (b"a/b", b"5", 0, 0, 0, [("topic_alias", 1)], True)),
+        (P.publish("", b"5678", 0, None, {"topic_alias": 1}), (b"a/b", b"5678", 0, 0, 0, [("topic_alias", 1)], True)),
+        (P.publish("x/y", b"1234"), (b"x/y", b"1234", 0, 0, 0, [], False)),
+        (P.publish("a", b"123456"), (b"a", b"123456", 0, 0, 0, [], False)),
+        (P.publish("a/b", b""), (b"a/b", b"", 0, 0, 0, [], True)),
+        (P.publish("a/b", b"12345678"), (b"a/b", b"12345678", 0, 0, 0, [], True)),
+    )
+    same = (b"a/b", b"1234", 0, 0, 0, [], True)
+    for raw, want in rows(others):
+        for between in (b"", P.pingresp(), P.puback(99)):
+            del got[:]
+            for part in (plain, plain, plain, between, raw, raw, plain, plain):
+                peer.send(part)
+                settle(c)
+            eq(got, [same] * 3 + [want] * 2 + [same] * 2)
+    # in one read, in pieces
+    for size in rows((0, 1, 5, 11, 12)):
+        del got[:]
+        peer.link.arrives = size
+        peer.send(plain * 5)
+        while peer.link.inbox:
+            c.poll()
+        settle(c)
+        eq(got, [same] * 5)
+    peer.link.arrives = 0
+    # after a large one
+    pieces = []
+    c.on_chunk = lambda m, offset, total: pieces.append(bytes(m.payload()))
+    del got[:]
+    for part in (plain, plain, P.publish("a/b", bytes(300)), plain, plain):
+        peer.send(part)
+        settle(c)
+    eq((got, len(b"".join(pieces))), ([same] * 4, 300))
+    # another handler, none, and the connection after this one
+    for part in (plain, plain):
+        peer.send(part)
+        settle(c)
+    del got[:]
+    c.on_message = lambda m: got.append(bytes(m.payload()))
+    peer.send(plain)
+    settle(c)
+    c.on_message = None
+    c.set_callback(lambda t, b: got.append((t, b)))
+    peer.send(plain)
+    settle(c)
+    eq(got, [b"1234", (b"a/b", b"1234")])
+    c.on_message = on_message
+    for _ in range(2):
+        peer.send(plain)
+        settle(c)
+    c.drop()
+    del got[:]
+    again(c, peer, 0, True)
+    for _ in range(2):
+        peer.send(plain)
+        settle(c)
+    eq(got, [same] * 2)
+    routed = []
+    c.subscribe("a/b", to=lambda m: routed.append(bytes(m.payload())))
+    peer.send(
+        plain,
+        P.publish("a/b", b"abcd", 0, None, {"subscription_identifier": peer.of(SUBSCRIBE)[-1].prop("subscription_identifier")}),
+    )
+    settle(c)
+    eq((got, routed), ([same] * 3, [b"abcd"]))
+    peer.send(plain[:-1] + b"\xff")
+    settle(c)
+    eq(got[-1][1], b"123\xff")
+    peer.send(plain[:4] + b"\xff" + plain[5:])
+    try:
+        settle(c)
+        raise AssertionError("bad UTF-8 was taken")
+    except ProtocolError as e:
+        eq(e.reason_code, 0x81)

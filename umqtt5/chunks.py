@@ -25,6 +25,8 @@ def begin(s, i, st, end):
     s.received += 1
     s._chunk = chunk
     s._ready = False
+    s._same = -1
+    s._msg.code = 0
     return True
 
 

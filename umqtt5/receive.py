@@ -261,6 +261,7 @@ def _acked_in(s, i, end):
         s.violation(0x81)
     m._d = _begin(s, i + 2, end)
     m._e = end
+    m.code = 0
     i = s._rx[i] << 8 | s._rx[i + 1]
     if not i:
         s.violation(0x82)
@@ -284,7 +285,6 @@ def finish(s, first, pid):
     m = s._msg
     if m.code:
         reject(s, first, pid, m.code, m.props)
-        m.code = 0
     else:
         s.ack(first, pid)
 
