@@ -194,7 +194,7 @@ def test_cut_twice():
     sides = (("cut_out", n.b.link.written), ("cut_in", n.b.link.read))
     pairs = [(s1, a, s2, c) for s1, m in sides for a in range(m) for s2, k in sides for c in range(k)]
     if not FULL:
-        pairs = r.sample(pairs, 3000)
+        pairs = r.sample(pairs, 1200)
     for pair in rows(pairs):
         for reset in (False, True):
             b = Broker()

@@ -205,6 +205,8 @@ def test_sigkills_lose_nothing(agents, interpreter, broker, tmp_path):
                 _inflight(a, 0)
                 assert a.end() == 0
             else:
+                if not n % 4:  # on a busy machine it would never get as far as the broker
+                    a.wait("connected")
                 time.sleep(r.random() * 0.12)
                 a.kill()
                 time.sleep(0.002)
@@ -212,7 +214,8 @@ def test_sigkills_lose_nothing(agents, interpreter, broker, tmp_path):
             for e in a.events:
                 if e["ev"] == "published":
                     promised.append((e["tag"], tags[e["tag"]]))
-                assert e["ev"] not in ("error", "garbage"), e
+                full = e.get("type") == "ResourceError"  # it was told that this one is not taken
+                assert e["ev"] not in ("error", "garbage") or full, e
         end = time.monotonic() + 10
         while len({m.payload for m in sub.got}) < len(promised) and time.monotonic() < end:
             time.sleep(0.05)
