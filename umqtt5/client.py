@@ -9,20 +9,14 @@ import time
 from .core import Session
 from .errors import Refused
 
-_LAZY = {
-    "start": "setup",
-    "set_last_will": "setup",
-    "subscribe": "subs",
-    "subscribe_start": "subs",
-    "unsubscribe": "subs",
-    "unsubscribe_start": "subs",
-    "packet_codes": "subs",
-    "publication": "publication",
-    "publish_from": "publication",
-    "packet_props": "outbox",
-    "request": "rpc",
-    "reauth": "auth",
-}
+_LAZY = (  # :module, then the names of its functions that become methods when they are first called
+    ":setup start set_last_will "
+    ":subs subscribe subscribe_start unsubscribe unsubscribe_start packet_codes "
+    ":publication publication publish_from "
+    ":outbox packet_props _limits _room _queued0 _fresh _save_rest persist _saved _stamp "
+    ":rare _prepare_all disconnect_in _judge check_ack ack_props _long _too_large "
+    ":rpc request :auth reauth "
+)
 
 
 class MQTTClient(Session):
@@ -36,11 +30,15 @@ class MQTTClient(Session):
         setup.construct(self, client_id, server, port, user, password, keepalive, ssl, **options)
 
     def _lazy(self, name):
-        m = _LAZY.get(name)
-        if m is None:
+        i = _LAZY.find(" " + name + " ")
+        if i < 0:
             raise AttributeError(name)
+        m = _LAZY[_LAZY.rfind(":", 0, i) + 1 :].split(" ", 1)[0]
         f = getattr(__import__("umqtt5." + m, None, None, (name,)), name)
-        return lambda *a, **k: f(self, *a, **k)
+        if m == "setup":  # lean=True drops it: nothing may hold it
+            return lambda *a, **k: f(self, *a, **k)
+        setattr(Session, name, f)
+        return getattr(self, name)
 
     def connect(self, clean_start=True, timeout=None):
         """Connect and wait for the CONNACK, at most `timeout` seconds (default: the constructor's). Returns Session Present.
@@ -172,7 +170,7 @@ class MQTTClient(Session):
 
             props = outbox.check_disconnect(self, reason, props)
         if self._state == 2:
-            self.disconnect_out(reason, props)
+            self.disconnect_out(reason, props)  # props: the whole packet
         self.close(2, reason)
 
     def drop(self):

@@ -112,6 +112,7 @@ def connack(s, first, i, end):
     s._state = 2
     s._h = s._live
     _limits(s, p)
+    s._odd = s._pb  # CONNECT itself was half written
     if s._options[3] and s._amax:
         from . import alias
 

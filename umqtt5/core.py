@@ -17,7 +17,7 @@ import time
 
 from micropython import const
 
-from .errors import ProtocolError, Refused, ResourceError
+from .errors import ProtocolError, ResourceError
 from .image import Image
 
 _FRAG = const(64)  # bytes read at a time into a packet that came in pieces; spare room at the end of rx
@@ -34,6 +34,8 @@ _diff = time.ticks_diff
 def load(s, first, i, end):
     """Handler of packet types whose module is not loaded yet: load it, then handle the packet."""
     k = first >> 4
+    if k == 14:
+        return s.disconnect_in(first, i, end)
     try:
         if k == 15:
             from . import auth as m
@@ -82,29 +84,18 @@ def pingresp(s, first, i, end):
         s._busy = 0
 
 
-def disconnect_in(s, first, i, end):
-    """DISCONNECT (3.14) from the server: close, then one Refused (or OSError for reason 0x00) for the caller."""
-    b = s._rx
-    if first != 0xE0:
-        s.violation(0x81)
-    code = b[i] if end > i else 0
-    props = ()
-    if end > i:
-        from . import reasons
-
-        if not reasons.legal(code, 14):
-            s.violation(0x82 if code in (0x04, 0x01) else 0x81)
-        if end > i + 1:
-            props = s.ack_props(i + 1, end, 14)
-    s.close(1, code, props)
-    raise Refused("DISCONNECT", code, 14, props)
-
-
 def _prepare(s, topic, props):
     # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
-    if props or s._odd or topic.__class__ is not _bytes or topic not in s._seen:
-        return _prepare_all(s, topic, props)
-    s._tb = props = topic
+    if props or s._odd:
+        return s._prepare_all(topic, props)
+    s._topic = ...  # what no caller gives: None would be taken for a topic that is known
+    props = topic
+    if topic.__class__ is not _bytes or topic not in s._seen:
+        props = _new_topic(s, topic)
+        if props.__class__ is not _bytes or _len(props) + 8 > _len(s._tx):
+            return s._prepare_all(topic, b"")
+    s._tb = props
+    s._topic = topic
     topic = s._tx
     h = _len(props)
     topic[5] = h >> 8
@@ -113,48 +104,6 @@ def _prepare(s, topic, props):
     topic[7:h] = props
     topic[h] = 0
     s._th = h + 1
-    s._topic = props
-
-
-def _prepare_all(s, topic, props):
-    # As _prepare, whatever there is: properties, aliases, a half-written packet, a topic that was not among the last eight.
-    if props and topic is s._ptopic and props is s._tprops:
-        return
-    if s._wn and s._wb is s._tx:  # the last packet stands there half written
-        s.drain()
-    s._topic = s._tprops = ...  # what no caller gives: None would be taken for a topic that is known
-    t = topic
-    if topic.__class__ is not _bytes or topic not in s._seen:
-        t = _new_topic(s, topic)
-    s._tb = t
-    if props or s._pb:
-        _prepare_props(s, props)
-    if not (s._alias and s._alias.header(s, t, props)):
-        _head(s, t, props)
-    s._odd = s._alias or props
-    # only what cannot change may be known again by identity: a caller may reuse one bytearray for all topics
-    if topic is t and t.__class__ is _bytes or _isinstance(topic, str):
-        s._ptopic = topic
-        s._tprops = props
-        if not props:
-            s._topic = topic
-
-
-def _head(s, t, props):
-    # Topic and properties into tx without an alias; where they do not fit, QoS 0 says so and QoS 1 and 2 go through the image.
-    tx = s._tx
-    n = _len(t)
-    h = 7 + n
-    k = h + (_len(props) or 1)
-    s._th = k
-    if k <= _len(tx):
-        tx[5] = n >> 8
-        tx[6] = n & 255
-        tx[7:h] = t
-        if props:
-            tx[h:k] = props
-        else:
-            tx[h] = 0
 
 
 def _encoded(msg):
@@ -171,26 +120,6 @@ def _new_topic(s, topic):
         k[k[8]] = t
         k[8] = k[8] + 1 & 7
     return t
-
-
-def _prepare_props(s, props):
-    s._texp = False
-    s._pb = props or b""
-    if props:
-        if type(props) is not bytes:
-            raise TypeError("props: give bytes made by props.encode()")
-        if props not in s._okprops:  # the last four blocks are known to be right
-            from . import props as p
-
-            p.block(props, 3)
-            k = s._okprops
-            k[k[4]] = props
-            k[4] = k[4] + 1 & 3
-        s._texp = s._find(props, 0, 2) >= 0
-        if s._find(props, 0, 0x23) >= 0:
-            from . import alias
-
-            s._pb = alias.given(s, props)
 
 
 class Session(Image):
@@ -327,14 +256,10 @@ class Session(Image):
         else:
             self._write(a, 0, 5 if code else 4)
 
-    def disconnect_out(self, code, block=b""):
-        # DISCONNECT (3.14) in its shortest form, if the stream stands between two packets; the caller closes.
+    def disconnect_out(self, code, p=None):
+        # DISCONNECT (3.14) in its shortest form, or p, if the stream stands between two packets; the caller closes.
         if self._sock is not None and self.flush():
-            if block:
-                from .props import vbi
-
-                p = b"\xe0" + vbi(1 + _len(block)) + bytes((code,)) + block
-            else:
+            if not p:
                 p = bytes((0xE0, 1, code)) if code else b"\xe0\x00"
             self._write(p, 0, _len(p))
             self.flush()
@@ -385,28 +310,6 @@ class Session(Image):
             self._busy = self._at = 0
         if not self._wn:
             self.pump()
-
-    def check_ack(self, packet, i, end):
-        """An acknowledgement that is not the plain success: check reason code and properties (3.4.2)."""
-        if end - i < 2:
-            self.violation(0x81)
-        from . import reasons
-
-        if end - i > 2 and not reasons.legal(self._rx[i + 2], packet):
-            self.violation(0x81)
-        if end - i > 3:
-            self.ack_props(i + 3, end, packet)
-
-    def ack_props(self, i, end, packet):
-        """Check the property block at `i` that ends the packet at `end`; returns the decoded list of (name, value)."""
-        from . import props, wire
-
-        k = wire.walk(self._rx, i, end, packet)
-        if k != end:
-            self.violation(-k if k < 0 else 0x81)
-        if self._noinfo and packet != 14 and self._rx[i]:  # Request Problem Information 0 was asked for (3.1.2.11.7)
-            self.violation(0x82)
-        return props.decode(self._rx, i)
 
     # ---------------------------------------------------------------- packets in
 
@@ -468,38 +371,6 @@ class Session(Image):
         if _diff(_ticks(), self._due) >= 0:
             self._alive(_ticks())
         return r
-
-    def _long(self, i):
-        # Remaining Length of one to four bytes: returns the offset behind it, leaves the packet's end in _n; 0 when bytes are
-        # missing.
-        b = self._rx
-        n = k = 0
-        while True:
-            i += 1
-            if i >= self._e:
-                return 0
-            n |= (b[i] & 127) << k
-            k += 7
-            if b[i] < 128:
-                break
-            if k > 21:
-                self.violation(0x81)
-        if not b[i]:
-            self.violation(0x81)
-        i += 1
-        self._n = i + n
-        return i
-
-    def _too_large(self, i, s, end):
-        # A packet above our Maximum Packet Size: a PUBLISH may go to on_chunk in pieces, anything else is a violation
-        # (3.1.2.11.4).
-        if self._rx[i] >> 4 != 3 or not self.on_chunk or self._state != 2:
-            self.violation(0x95)
-        if self._big_in is None:  # an import statement allocates each time
-            from . import chunks
-
-            self._big_in = chunks.begin
-        return (self._big_in)(self, i, s, end)
 
     # ---------------------------------------------------------------- keep-alive (3.1.2.10)
 
@@ -628,7 +499,7 @@ def _parse(s):
         else:
             n += j
         if n > s._e:
-            _judge(s, b[i] >> 4, b[i] & 15)
+            s._judge(b[i] >> 4, b[i] & 15)
             break
         s._i = n
         s.received += 1
@@ -637,14 +508,6 @@ def _parse(s):
         if s._sock is None:  # a handler closed the connection
             break
     return r
-
-
-def _judge(s, k, flags):
-    # A packet of type k whose rest is still to come: what is wrong already need not be waited for.
-    if s._h[k] is illegal or s._state == 1 and (k < 2 or 2 < k < 14 or k == 15 and s.auth is None):
-        return s._h[k](s, k << 4 | flags, 0, 0)  # the answer that the whole packet would get
-    if flags & 6 == 6 or flags & 14 == 8 if k == 3 else flags != (2 if k == 6 else 0):
-        s.violation(0x81)
 
 
 def _discard(buf, off, n):

@@ -15,8 +15,6 @@ The bytearray `image`, capacity made at construction:
 
 `_flight` is the number of sent and unacknowledged records: states 1 and 2 before the first unsent record, and all of state 3.
 """
-import time
-
 from micropython import const
 
 from .errors import ResourceError
@@ -64,18 +62,6 @@ class Image:
             outbox.take_back(self)
             raise
 
-    def _save_rest(self, m):
-        if m[4] << 8 | m[5] != _len(m):  # pump() has saved what it sent
-            self.persist(m[4] << 8 | m[5])
-
-    def persist(self, unsent):
-        """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
-        try:
-            self.store.save(self.image)
-        except OSError as e:
-            self._mark(unsent)
-            raise ResourceError("the store cannot save the session: %s" % e) from None
-
     def _record(self, n, flags):
         # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
         k = self.next_id()
@@ -107,23 +93,6 @@ class Image:
         m[i + 2] = n & 255
         i += 3
         m[i:] = b""
-
-    def _stamp(self, m, i):
-        n = int(time.time())
-        m[i] = n >> 24 & 255
-        m[i + 1] = n >> 16 & 255
-        m[i + 2] = n >> 8 & 255
-        m[i + 3] = n & 255
-
-    def _limits(self, qos, retain):
-        from . import outbox
-
-        return outbox.limits(self, qos, retain)
-
-    def _room(self, n):
-        from . import outbox
-
-        return outbox.room(self, n)
 
     def next_id(self):
         """The next free packet identifier (2.2.1): the last one plus 1; looks for one in use only when it may have come round."""
@@ -177,12 +146,6 @@ class Image:
         if self._save and not keep:  # with keep the record is not finished: the caller saves
             self._saved()
 
-    def _saved(self):
-        try:
-            self.store.save(self.image)
-        except OSError:
-            pass  # what is stored holds more than there is: at worst a repetition after a reset
-
     def pump(self):
         """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
         m = self.image
@@ -211,13 +174,3 @@ class Image:
     def _mark(self, i):
         self.image[4] = i >> 8
         self.image[5] = i & 255
-
-    def _queued0(self, i):
-        from . import outbox
-
-        outbox.send0(self, i)
-
-    def _fresh(self, i):
-        from . import outbox
-
-        return outbox.fresh(self, i)

@@ -72,7 +72,7 @@ def check_size(s, n, retain):
 def _queue0(s, msg, retain):
     # QoS 0 while there is no connection, by option: a record of state 5, which is freed when it is sent.
     n = 2 + len(s._tb) + (len(s._pb) or 1) + len(msg)
-    if room(s, n):
+    if _room(s, n):
         return 0
     m = s.image
     i = len(m)
@@ -85,10 +85,10 @@ def _queue0(s, msg, retain):
     return 0
 
 
-def send0(s, i):
+def _queued0(s, i):
     """Send and free a queued QoS 0 record."""
     m = s.image
-    if m[i] & 0x10 and not fresh(s, i):
+    if m[i] & 0x10 and not _fresh(s, i):
         return
     n = m[i + 3] << 8 | m[i + 4]
     j = i + 5 + (m[i] >> 2 & 4)
@@ -100,7 +100,7 @@ def send0(s, i):
         s.dropped += 1
 
 
-def limits(s, qos, retain):
+def _limits(s, qos, retain):
     """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
     if not 0 < qos < 3:
         raise ValueError("qos: %s is not 0, 1 or 2" % qos)
@@ -111,7 +111,7 @@ def limits(s, qos, retain):
     return s._caps & 3
 
 
-def room(s, n):
+def _room(s, n):
     """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
     n += 1 + wire.vbi_size(n)
     if n > (s._smax or _BIG):
@@ -162,7 +162,7 @@ def free_id(s, n):
             return n
 
 
-def fresh(s, i):
+def _fresh(s, i):
     """A queued record with Message Expiry Interval, about to be sent: drop it (False) or reduce the interval by the time
     waited.
     """
@@ -242,6 +242,8 @@ def check_disconnect(s, reason, block):
                 raise ValueError("session_expiry_interval: CONNECT said 0, it cannot become %d now" % k)
             s._o["_expiry"] = k
         block = fit(s, block, 2, 14)
+        if block:
+            block = b"\xe0" + props.vbi(1 + len(block)) + bytes((reason,)) + block
     return block
 
 
@@ -253,3 +255,32 @@ def fit(s, block, n, packet):
         if len(block) + n + 3 > s._smax:
             block = props.encode(packet, [x for x in props.decode(block) if x[0] != name])
     return block
+
+
+def _save_rest(s, m):
+    if m[4] << 8 | m[5] != _len(m):  # pump() has saved what it sent
+        s.persist(m[4] << 8 | m[5])
+
+
+def persist(s, unsent):
+    """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
+    try:
+        s.store.save(s.image)
+    except OSError as e:
+        s._mark(unsent)
+        raise ResourceError("the store cannot save the session: %s" % e) from None
+
+
+def _saved(s):
+    try:
+        s.store.save(s.image)
+    except OSError:
+        pass  # what is stored holds more than there is: at worst a repetition after a reset
+
+
+def _stamp(s, m, i):
+    n = int(time.time())
+    m[i] = n >> 24 & 255
+    m[i + 1] = n >> 16 & 255
+    m[i + 2] = n >> 8 & 255
+    m[i + 3] = n & 255

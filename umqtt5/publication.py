@@ -6,7 +6,7 @@ outbox.py).
 from . import wire
 from .core import _prepare
 from .errors import ResourceError
-from .outbox import check_size, limits
+from .outbox import check_size
 
 _len = len
 
@@ -151,7 +151,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
     _prepare(s, topic, props)
     tx = s._tx
     if qos and (qos > s._caps & 3 or not 0 < qos < 3):
-        qos = limits(s, qos, retain)
+        qos = s._limits(qos, retain)
     m = s.image
     pid = 0
     body = len(s._tb) + 2 + (2 if qos else 0) + (len(s._pb) or 1)

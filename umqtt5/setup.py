@@ -8,7 +8,7 @@ import time
 
 from . import wire
 from .connack import connack, early, session_tag, settle
-from .core import disconnect_in, illegal, load, pingresp, puback
+from .core import illegal, load, pingresp, puback
 from .errors import MQTTException
 
 _BIG = 0x0FFFFFFF
@@ -136,11 +136,10 @@ def construct(
     s._texp = s._pong = False
     s._th = s._wo = s._wt = s._owed = s._i = s._e = s._qfast = s._due = 0
     s._h = s._live = [illegal] * 16
-    for i in (3, 5, 6, 7, 9, 11, 15):
+    for i in (3, 5, 6, 7, 9, 11, 14, 15):
         s._h[i] = load
     s._h[4] = puback
     s._h[13] = pingresp
-    s._h[14] = disconnect_in
     s._caps = 62
     s._smax = s._rmax = 0
     if s.topic_alias_maximum:
@@ -150,7 +149,7 @@ def construct(
     _spread(s)
 
 
-_HOT = "_ready _same _head _topic _tx _th _last _sw _zero _sr _rx _i _e _rq _h _left _wn _busy _due received _sock _qmax _rl image _state"
+_HOT = "_ready _same _head _topic _tx _th _last _sw _zero _sr _rx _i _e _rq _h _left _wn _busy _due received _sock _qmax _rl image"
 
 
 def _spread(s):
@@ -159,8 +158,8 @@ def _spread(s):
     # first.
     d = dict(s.__dict__)
     for k in (
-        "append args clear close copy count decode end errno extend find format index insert items join keys list map max min next"
-        " object open ord pop popitem pow print range read readinto readline remove replace"
+        "append args clear close copy count decode end errno extend find format index insert items join keys list map max min"
+        " next object open ord pop popitem pow print range read readinto readline remove replace"
     ).split():
         setattr(s, k, 0)  # names that every MicroPython has in ROM; with them the table has 127 places
     for k in reversed(list(s.__dict__)):
@@ -314,7 +313,7 @@ def start(s, clean_start=True, timeout=None):
     s._o["_clean"] = not known
     m[6:10] = known or b"\0\0\0\0"
     s.close(0)
-    s._h = (early,) * 2 + (connack,) + (early,) * 11 + (disconnect_in, load if s.auth else early)
+    s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
     s._i = s._e = s._left = 0
     s._again = False
     if s.topic_alias_maximum:
