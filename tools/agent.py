@@ -491,9 +491,11 @@ class Agent:
 
     def make(self, cmd, old):
         kw = {"timeout": cmd.get("timeout", 10), "strict": bool(cmd.get("strict")), "props": props_in(cmd.get("props"))}
-        for name in ("rx", "tx", "inflight"):
+        for name, size in (("rx", 65535), ("tx", 70000), ("inflight", 65535)):
             if cmd.get(name) is not None:
                 kw[name] = cmd[name]
+            elif not _MICROPYTHON or gc.mem_free() > 1000000:  # a board keeps the library's own, which are small
+                kw[name] = size
         if cmd.get("store"):
             from umqtt5.store import FileStore
 
