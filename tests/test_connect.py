@@ -346,6 +346,27 @@ def test_no_connack_in_time_closes():
     eq(c.isconnected(), True)
 
 
+def test_a_timeout_of_one_connect_is_no_other():
+    """Neither the next connect() nor wait() takes it over; it bounds a CONNECT that cannot be written, too."""
+    import time
+
+    peer = Peer({CONNECT: None})
+    c = make(peer, timeout=1)
+    for stalled in rows((False, True)):
+        peer.stalled = stalled
+        start = time.ticks_ms()
+        raises(OSError, c.connect, True, 0.1)
+        assert time.ticks_diff(time.ticks_ms(), start) < 700
+        eq(c.timeout, 1)
+    peer.stalled = False
+    peer.answers = {PUBLISH: None}
+    c.connect(True, 0.1)
+    c.publish("t", b"", False, 1)
+    start = time.ticks_ms()
+    raises(OSError, c.wait)
+    assert time.ticks_diff(time.ticks_ms(), start) > 800
+
+
 def test_close_without_connack_is_an_oserror():
     for step in rows(("close", "reset")):
         peer = Peer({CONNECT: lambda peer, p: getattr(peer, step)()})

@@ -401,7 +401,7 @@ class Session(Image):
 
     def _alive(self, t):
         # Time is up: for the CONNACK, for a stalled write, for a PINGRESP, or it is time to ping.
-        if self._wn:
+        if self._wn and self._state == 2:
             if _diff(t, self._wt) < self._tmo:
                 self._due = time.ticks_add(t, 1000 if self._tmo > 1000 else 100)
                 return

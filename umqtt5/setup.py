@@ -320,10 +320,7 @@ def start(s, clean_start=True, timeout=None):
         s._atab[:] = b""
     s._pong = False
     s._o["session_present"] = False
-    if timeout:
-        s.timeout = timeout
-        s._tmo = int(timeout * 1000)
-    s._due = time.ticks_add(time.ticks_ms(), s._tmo)
+    s._due = time.ticks_add(time.ticks_ms(), int(timeout * 1000) if timeout else s._tmo)
     t = (s._transport or open_socket)(s)
     s._sock = t
     s._sr = t.readinto
