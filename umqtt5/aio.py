@@ -247,9 +247,10 @@ class MQTTClient(Session):
     def _failed(self, e):
         # The connection's end stays in _lost for those who wait; what a handler raises goes to the loop.
         if self._state == 2:
-            asyncio.get_event_loop().call_exception_handler(
-                {"message": "umqtt5: handler failed", "exception": e, "future": core.cur_task}
-            )
+            c = {"message": "umqtt5: handler failed", "exception": e}
+            if Gate.__module__ == __name__:  # MicroPython prints this too; CPython 3.12 would enter the task's context again
+                c["future"] = core.cur_task
+            asyncio.get_event_loop().call_exception_handler(c)
         else:
             self._lost = e
         self._gate.open()
