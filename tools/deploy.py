@@ -13,7 +13,9 @@ means that this did not happen: it is moved back before anything else.
 
 import argparse
 import base64
+import contextlib
 import hashlib
+import struct
 import sys
 from pathlib import Path
 
@@ -303,25 +305,31 @@ def main(argv=None):
     p.add_argument("--no-start", action="store_true", help="leave the board at its prompt instead of starting main.py")
     o = p.parse_args(argv)
     transport = None
+    code = 1
     try:
         if o.settings:
             read_settings(o.settings, o.board, o.profile)  # before the board is disturbed
         transport = connect(o.port)
         code = Deploy(transport, o).go()
-        if not o.no_start:
-            transport.exec_raw_no_follow("import machine\nmachine.reset()")
-            transport.in_raw_repl = False
-            print("started; watch it: python3 tools/monitor.py --serial %s" % transport.device_name)
-        else:
-            transport.exit_raw_repl()
-        return code
     except (BoardError, TransportError) as e:
         for line in str(e).splitlines():
             print("deploy.py: " + line, file=sys.stderr)
-        return 1
     finally:
         if transport is not None:
-            close(transport)
+            leave(transport, not o.no_start)
+            if code == 0 and not o.no_start:
+                print("started; watch it: python3 tools/monitor.py --serial %s" % transport.device_name)
+    return code
+
+
+def leave(transport, start):
+    """Let go of the board, however it went: main.py runs again (`start`), or the friendly prompt is there."""
+    with contextlib.suppress(TransportError, OSError, struct.error):
+        if start:
+            transport.exec_raw_no_follow("import machine\nmachine.reset()")
+        else:
+            transport.exit_raw_repl()
+    close(transport)
 
 
 if __name__ == "__main__":

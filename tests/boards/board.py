@@ -241,7 +241,7 @@ class Board:
         args = dict(self.args, main=False, run=code)
         start = Path(self.args["keep"] + ".json")
         start.write_text(json.dumps(args))
-        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=20)
+        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=90)
         return p.stdout + p.stderr
 
     def close(self):

@@ -150,9 +150,12 @@ def test_new_library_that_does_not_import_is_taken_back(boards, checkout):
     p = deploy(b, root=new)
     assert p.returncode == 1
     assert "do not import" in p.stderr and "nothing_like_this" in p.stderr and "old files again" in p.stderr
-    b.close()
     assert marks(b) == ["old"]
     assert ".deploy" not in mpremote(b.port, "fs", "ls").stdout
+    at = len(b.output)
+    p = tool("deploy.py", "--port", b.port, "--board", "esp32", root=new)
+    assert p.returncode == 1 and "started" not in p.stdout
+    b.wait_for(b"settings.json: not found", 10, at)  # the old main.py runs again
 
 
 def test_romfs(boards, checkout, settings):
