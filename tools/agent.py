@@ -508,7 +508,7 @@ class Agent:
         elif auth.get("mechanism") == "SCRAM-SHA-256":
             from umqtt5.scram import ScramSha256
 
-            kw["auth"] = ScramSha256(auth.get("user", ""), auth.get("password", ""))
+            kw["auth"] = ScramSha256(auth.get("user", ""), auth.get("password", ""), min_iterations=1)
         elif auth:
             raise ValueError("auth: mechanism SCRAM-SHA-256 or echo")
         if cmd.get("ws"):

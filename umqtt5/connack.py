@@ -24,7 +24,9 @@ def settle(s, mode):
     # What becomes of the records when a session ends or goes on. 0: those sent are dropped (Clean Start, other client id).
     # 1: the server has no session: QoS 1 and 2 PUBLISH go out again as new messages. 2: the session is resumed (4.4).
     # A record without its packet (publish_from) ends with the connection: its caller knows.
+    # Returns what on_ack is to be told: (identifier, code, packet).
     m = s.image
+    gone = []
     i = 10
     s._flight = s._rel = 0
     save = s._save
@@ -35,7 +37,7 @@ def settle(s, mode):
         n = j + (m[i + 3] << 8 | m[i + 4])
         sent = i < m[4] << 8 | m[5]
         if mode == 1 and k == 3 and s.on_ack:  # the server has forgotten it, after it had taken it
-            s.on_ack(s, m[i + 1] << 8 | m[i + 2], 0x92, 7)
+            gone.append((m[i + 1] << 8 | m[i + 2], 0x92, 7))
         if k < 3 and n == j or mode < 2 and (k in (3, 4) or not mode and sent and k < 3):
             s.free(i)
             continue
@@ -55,6 +57,7 @@ def settle(s, mode):
         from . import qos2
 
         qos2.register(s)
+    return gone
 
 
 def early(s, first, i, end):
@@ -120,13 +123,12 @@ def connack(s, first, i, end):
     k = f(p, 0, 0x12)
     if k >= 0 and not s.client_id:
         s._o["client_id"] = p[k + 2 : k + 2 + (p[k] << 8 | p[k + 1])].decode()
-    settle(s, 2 if b[i] else 1)
+    gone = settle(s, 2 if b[i] else 1)
     s.image[6:10] = session_tag(s)
-    cut = ()
     if s._smax < _BIG or s._caps & 7 < 6:
         from . import outbox
 
-        cut = outbox.trim(s)
+        gone += outbox.trim(s)
     if s._save:
         s.store.save(s.image)
     s.flush()
@@ -137,7 +139,7 @@ def connack(s, first, i, end):
         s._busy = 1
         s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), props.decode(block) if block else [])
         s._busy = 0
-    for k in cut:
+    for k in gone:
         s.on_ack(s, *k)
     if s._state == 2 and not s._wn:
         s.pump()

@@ -308,7 +308,8 @@ def start(s, clean_start=True, timeout=None):
         settle(s, 0)
         known = b""
     elif known != tag or gone and s.received:
-        settle(s, 1)
+        for k in settle(s, 1):
+            s.on_ack(s, *k)
         known = b""
     s._o["_clean"] = not known
     m[6:10] = known or b"\0\0\0\0"
