@@ -50,23 +50,40 @@ def test_steps_are_bounded_by_the_input():
         count[0] += 1
         return tracer
 
+    def lines(config, connected, data, size):
+        count[0] = 0
+        sys.settrace(tracer)
+        try:
+            engine.feed(config, connected, data, size)
+        finally:
+            sys.settrace(None)
+        return count[0]
+
     r = engine.Random(SEED)
     worst = 0
-    for n in range(400):
+    for n in range(300):
         data = engine.stream(r, True) * (1 + n % 3)
+        config = engine.CONFIGS[n % 6]
+        before = lines(config, n % 4 > 0, b"", 0)  # making a client, connecting
         for size in (0, 1):
-            count[0] = 0
-            sys.settrace(tracer)
-            try:
-                engine.feed(engine.CONFIGS[n % 6], n % 4 > 0, data, size)
-            finally:
-                sys.settrace(None)
-            worst = max(worst, (count[0] - 2500) / (len(data) + 20))
+            worst = max(worst, (lines(config, n % 4 > 0, data, size) - before) / (len(data) + 20))
     print("%.1f lines a byte" % worst)
-    assert worst < 80, worst
+    assert worst < 120, worst
 
 
-def test_cases_that_failed_once():
-    """Seeds that have found something: PUBACK with a property length alone; a large PUBLISH whose header ends a read."""
-    for seed in rows((205044, 323681, 547411, 547426, 547469, 547518)):
-        engine.one(seed)
+# (connected, index of the configuration, input)
+FOUND = (
+    (True, 4, b"b\x02\x00\x03@\x04\x00\x02\x00\x04\xb0\x17\x00\x04\x13\x1f\x00\x0bbecause \xe2\x82\xac&\x00\x00\x00\x00\x00"),
+    (True, 1, b"4\x80\x1c\x00\x01c\x00\x08\x15" + b"&\x00\x01a\x00\x01b" * 3 + b"x\xf0\x10\x18\x0e\x1f\x00\x0e\x1f"),
+    (True, 2, b"@\x02\x00\t\x07\x0c\x00\x04\x070&\x00\x81k\x00\x01v\x00"),
+    (False, 1, b"\x11\x04\x00\x01\x00\x02"),
+    (False, 3, b"\x11 \x03\x00\x00\x00P\x19\x00\x03\x00"),
+)
+
+
+def test_inputs_that_failed_once():
+    """PUBACK with a property length alone; a large PUBLISH whose header ends a read; illegal types with wrong flags."""
+    for connected, config, data in rows(FOUND):
+        whole = engine.feed(engine.CONFIGS[config], connected, data, 0)
+        for size in range(1, len(data)):
+            engine.same(whole, engine.feed(engine.CONFIGS[config], connected, data, size))
