@@ -1,5 +1,6 @@
 """pytest's settings for this project; the work is done in support/."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from support.conformance import (  # noqa: E402,F401
     pytest_runtest_logreport,
 )
 from support.fixtures import *  # noqa: E402,F403
+
+
+def pytest_configure(config):
+    """SIGTERM ends a session as Ctrl-C does: brokers, agents and interpreters are ended with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_pycollect_makemodule(module_path, parent):
