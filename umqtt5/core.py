@@ -342,9 +342,8 @@ class Session(Image):
                     r._e = -1
                     if r._v:
                         r._end()
-                    self.received = r = self.received + 1
-                    if r & 7:  # the clock is looked at below, each eighth time
-                        return True
+                    self.received += 1
+                    r = True
                 elif self._e:
                     self._i = 0
                     _parse(self)
