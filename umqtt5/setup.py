@@ -149,23 +149,17 @@ def construct(
     _spread(s)
 
 
-_HOT = "_ready _same _head _topic _tx _th _last _sw _zero _sr _rx _i _e _rq _h _left _wn _busy _due received _sock _qmax _rl image"
-
-
 def _spread(s):
     # Each method call misses the instance's table first, and the fuller it is, the longer that takes (measured: 62 of 73 entries
-    # made a call up to 1.5 times as dear). So: make it grow, empty it from the end, which leaves no marks, fill it again, hottest
-    # first.
+    # made a call up to 1.5 times as dear). So: make it grow, empty it from the end, which leaves no marks, fill it again.
     d = dict(s.__dict__)
-    for k in (
-        "append args clear close copy count decode end errno extend find format index insert items join keys list map max min"
-        " next object open ord pop popitem pow print range read readinto readline remove replace"
-    ).split():
-        setattr(s, k, 0)  # names that every MicroPython has in ROM; with them the table has 127 places
+    for k in dir(b"") + dir([]):  # names that every MicroPython has in ROM; with them the table has 127 places
+        if k[0] != "_" and len(s.__dict__) < 110:
+            setattr(s, k, 0)
     for k in reversed(list(s.__dict__)):
         delattr(s, k)
-    for k in _HOT.split() + list(d):
-        setattr(s, k, d.get(k))
+    for k in "_ready _same _head _sr _rx _e _i _busy received _due _topic _tx _th _last _sw _zero _sock _qmax".split() + list(d):
+        setattr(s, k, d[k])  # the hottest first: nearest to their places
 
 
 def check_image(m):
