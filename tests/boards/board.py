@@ -216,7 +216,7 @@ class Board:
                 self._raw = False
 
     # -- for tests --------------------------------------------------------------------------------------------------------
-    def wait_for(self, text, timeout=10, start=0):
+    def wait_for(self, text, timeout=40, start=0):
         """Until the board has said `text` (bytes) after position `start`. Returns the position behind it."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -129,7 +129,7 @@ def test_running_pico_is_sent_into_its_boot_loader(boards, uf2, tmp_path):
     drive = tmp_path / "RPI-RP2"
 
     def appear():
-        if until(lambda: "bootloader" in b.causes, 15):
+        if until(lambda: "bootloader" in b.causes, 40):
             drive.mkdir()
             (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n")
 
