@@ -149,15 +149,25 @@ def construct(
     _spread(s)
 
 
+# Names that every MicroPython has in ROM; with them the table has 127 places. (dir() gives them too, with 40 KB of garbage.)
+_ROM = (
+    "append args clear close copy count decode encode end errno extend find format from_bytes get index insert items join keys "
+    "len list lower map max min next object open ord pop print range read remove replace reverse set sort split start str "
+    "strip sum sys tuple"
+)
+
+
 def _spread(s):
     # Each method call misses the instance's table first, and the fuller it is, the longer that takes (measured: 62 of 73 entries
     # made a call up to 1.5 times as dear). So: make it grow, empty it from the end, which leaves no marks, fill it again.
     d = dict(s.__dict__)
-    for k in dir(b"") + dir([]):  # names that every MicroPython has in ROM; with them the table has 127 places
-        if k[0] != "_" and len(s.__dict__) < 110:
+    x = list(d)
+    for k in _ROM.split():
+        if k not in d and len(x) < 110:
+            x.append(k)
             setattr(s, k, 0)
-    for k in reversed(list(s.__dict__)):
-        delattr(s, k)
+    while x:
+        delattr(s, x.pop())
     for k in "_ready _same _head _sr _rx _e _i _busy received _due _topic _tx _th _last _sw _zero _sock _qmax".split() + list(d):
         setattr(s, k, d[k])  # the hottest first: nearest to their places
 
