@@ -166,6 +166,7 @@ def _spread(s):
         if k not in d and len(x) < 110:
             x.append(k)
             setattr(s, k, 0)
+    x = list(s.__dict__)  # in the order of its places: a place is free again only when the next one is
     while x:
         delattr(s, x.pop())
     for k in "_ready _same _head _sr _rx _e _i _busy received _due _topic _tx _th _last _sw _zero _sock _qmax".split() + list(d):
