@@ -117,17 +117,15 @@ def pubrel(s, first, i, end):
 def publish2(s, pid):
     """An inbound QoS 2 PUBLISH (QoS 1 too when strict), parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
     m = s._msg
-    k = 0x40
+    k = 0x50 if m._f & 4 else 0x40
+    if k == 0x50 and s.find_record(pid, 4):  # a repetition
+        m._end()
+        return s.ack(k, pid)
     if s.strict:
         check_window(s)
-    if m._f & 4:
-        k = 0x50
-        if s.find_record(pid, 4):
-            m._end()
-            return s.ack(k, pid)
-        if _len(s.image) + 5 > s._full:
-            m._end()
-            return s.ack(k, pid, 0x97)  # no room for the identifier: Quota exceeded
+    if k == 0x50 and _len(s.image) + 5 > s._full:
+        m._end()
+        return s.ack(k, pid, 0x97)  # no room for the identifier: Quota exceeded
     s._deliver(s, m)
     if s._sock is not None:
         if k == 0x50 and not m.code:
