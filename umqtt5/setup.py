@@ -163,7 +163,7 @@ def _spread(s):
     d = dict(s.__dict__)
     x = list(d)
     for k in _ROM.split():
-        if k not in d and len(x) < 110:
+        if k not in d and len(x) < 100:  # a table of 127, with gaps left
             x.append(k)
             setattr(s, k, 0)
     x = list(s.__dict__)  # in the order of its places: a place is free again only when the next one is
