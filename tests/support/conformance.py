@@ -14,6 +14,7 @@ TABLE = harness.TESTS / "conformance.tsv"
 LAST = "test_conformance_table.py"  # its tests look at all others, so they run last
 results = {}  # (witness, interpreter) -> worst outcome: "passed", "skipped", "failed"
 collected = set()  # (witness, interpreter) of this session
+_names = {}  # of the tests of each file
 _ORDER = ("passed", "skipped", "failed")
 
 
@@ -35,7 +36,9 @@ def path_of(witness):
 def exists(witness):
     """True when that file has that test."""
     path = path_of(witness)
-    return path.exists() and witness.split("::")[1] in harness.read(path)[1]
+    if path not in _names:
+        _names[path] = set(harness.read(path)[1]) if path.exists() else set()
+    return witness.split("::")[1] in _names[path]
 
 
 def split(nodeid):
