@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support import mpy, wasm
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -1,7 +1,13 @@
 """100,000 mixed operations on a small heap: it does not grow, and the collector never has to run."""
 
+import sys
+from pathlib import Path
+
 from support import mpy
-import measure  # noqa: I001  (tools/bench, put on the path by test_bench)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools" / "bench"))
+
+import measure  # noqa: E402
 
 PROGRAM = """
 import gc

@@ -13,7 +13,8 @@ import sys
 import micropython
 import operations
 
-gc.disable()
+if sys.argv[1] != "loop":
+    gc.disable()
 
 
 def fuel():

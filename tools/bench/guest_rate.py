@@ -22,7 +22,7 @@ def main(lib, port, n):
     t = time.ticks_us()
     for _ in range(n):
         if lib == "umqtt5":
-            while c._flight >= c._rmax:
+            while c._flight >= c._rmax or len(c.image) > 3900:
                 c.poll(1000)
         c.publish(TOPIC, PAYLOAD, False, 1)
     if lib == "umqtt5":

@@ -169,7 +169,7 @@ def callgrind(target, ops):
     ]
     for lib, op in ops:
         n = []
-        for count in (100, 600):
+        for count in (200, 2200):
             r = subprocess.run(
                 [*command, "loop", lib, op, str(count)],
                 capture_output=True,
@@ -181,7 +181,7 @@ def callgrind(target, ops):
             if r.returncode or not total:
                 return out
             n.append(int(total[0]))
-        out.setdefault(lib, {})[op] = (n[1] - n[0]) // 500
+        out.setdefault(lib, {})[op] = (n[1] - n[0]) // 2000
     return out
 
 

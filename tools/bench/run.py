@@ -20,7 +20,7 @@ import measure  # noqa: E402
 import pictures  # noqa: E402
 
 RECORDED = HERE / "recorded.json"
-SLACK = 1.02  # fuel: the place of a name in a table depends on names that tests and peers bring along
+SLACK = 1.02  # except allocation: fuel and RAM depend on the place of names in tables, and so on names that others bring along
 PEER = "umqtt.simple"
 ORDER = (
     "publish QoS 0", "publish QoS 0, changing topic", "send", "send_any", "send_in_place", "publish with alias",
@@ -74,9 +74,11 @@ def worse(flat, recorded):
     out = []
     for name, n in flat.items():
         limit = recorded.get(name)
+        if name.startswith("RAM of module"):
+            continue  # the interpreter's table of names grows in steps of up to 4 KB: which module pays is chance
         if limit is None:
             out.append("%s: %d is not in recorded.json (run.py --record)" % (name, n))
-        elif n > limit * (SLACK if name.startswith("fuel") else 1):
+        elif n > limit * SLACK:
             out.append("%s: %d, recorded %d" % (name, n, limit))
     return out
 
@@ -135,12 +137,15 @@ def speed_table(raw, cg):
         goal = ("%g %s" % (must, "yes" if ratio and ratio <= must else "**no**")) if must else ""
         x = cg.get("umqtt5", {}).get(op, "")
         y = cg.get(PEER, {}).get(other, "")
-        rows.append((op, n, "%.1f" % (n / base), peer.get(other, "-"), "-" if ratio is None else "%.2f" % ratio, goal, x, y))
-    head = ["instructions per operation", "umqtt5", "x bare socket", PEER, "ratio", "goal", "callgrind: umqtt5", PEER]
+        row = [op, n, "%.1f" % (n / base), peer.get(other, "-"), "-" if ratio is None else "%.2f" % ratio, goal, x, y]
+        rows.append(row + ["%.2f" % (x / y) if x and y else ""])
+    head = ["instructions per operation", "umqtt5", "x bare socket", PEER, "ratio", "goal", "callgrind: umqtt5", PEER, "ratio"]
     text = table(head, rows)
-    return text + "\n\nWebAssembly instructions of the 32-bit interpreter; bare write %d, bare readinto %d. Callgrind: x86, 64-bit build." % (
-        fuel["floor"]["write"], fuel["floor"]["readinto"],
-    )  # fmt: skip
+    text += "\n\nWebAssembly instructions of the 32-bit interpreter, a RingIO as socket; bare write %d, bare readinto %d. " % (
+        fuel["floor"]["write"],
+        fuel["floor"]["readinto"],
+    )
+    return text + "Callgrind: x86 instructions of the 64-bit build, the collector included."
 
 
 def other_tables(target, rates):
@@ -172,8 +177,9 @@ def main(argv):
     if "--record" in argv:
         old = recorded["figures"]
         new = {k: min(n, old.get(k, n)) for k, n in flat.items()}
-        peer = {"date": datetime.date.today().isoformat(), "version": "umqtt.simple 1.3.4, umqtt.robust 1.0",
-                "fuel": raw["fuel"][PEER], "ram": raw["ram"]["peer"], "alloc32": raw["alloc32"][PEER], "alloc64": raw["alloc64"].get(PEER, {})}  # fmt: skip
+        peer = {"date": datetime.date.today().isoformat(), "version": "umqtt.simple 1.3.4, umqtt.robust 1.0"}
+        peer.update({"fuel": raw["fuel"][PEER], "ram": raw["ram"]["peer"]})
+        peer.update({k: raw[k].get(PEER, {}) for k in ("alloc32", "alloc64")})
         RECORDED.write_text(json.dumps({"figures": new, "peer": peer}, indent=1, sort_keys=True) + "\n")
         recorded["figures"] = new
     bad = worse(flat, recorded["figures"])
@@ -191,6 +197,8 @@ def main(argv):
     raw["heap"] = measure.smallest_heap(target)
     raw["romfs"] = measure.romfs(target)
     blocks = {"allocation": allocation_table(raw), "ram": ram_table(raw), "speed": speed_table(raw, cg)}
+    for name, file in (("allocation", "allocation"), ("ram", "ram"), ("speed", "instructions")):
+        blocks[name] += "\n\n![%s](docs/img/%s.svg)" % (name, file)
     if not quick:
         blocks["throughput"] = other_tables(target, rates)
         if "<!-- bench:throughput -->" not in (measure.ROOT / "README.md").read_text():
