@@ -36,7 +36,7 @@ class Publication:
             b[h : h + len(props)] = props
         self._h = h = h + (len(props) or 1)
         self.buf = memoryview(b)[h:]
-        self._ok = None
+        self._w = None  # the writer for which it is known that any payload fits
         self._l = -1
 
     def _encode(self, n):
@@ -80,7 +80,7 @@ class Publication:
             self.buf[:n] = payload
         check_size(s, self._n, retain)
         if self._h + self.size <= s._smax:  # any payload fits: no check on this connection again
-            self._ok = s._sock
+            self._w = s._sw
         s.sent -= 1
         return s._write(self._b, self._o, self._n)
 
@@ -89,12 +89,12 @@ class Publication:
         if _len(payload) != self.size:
             raise ValueError("payload of %d bytes: send() takes exactly %d" % (_len(payload), self.size))
         s = self._s
-        if s._sock is not self._ok or not s._qmax:
+        if s._sw is not self._w or not s._qmax:
             return self._slow(payload, self.size)
         if self._l != self.size:
             self._encode(self.size)
         self.buf[:] = payload
-        payload = (s._sw)(self._b, self._o, self._n)
+        payload = (self._w)(self._b, self._o, self._n)
         if payload != self._n:
             self._part(payload or 0)
         return s._zero
@@ -103,13 +103,13 @@ class Publication:
         """Send a payload of at most `size` bytes. 0 B."""
         n = _len(payload)
         s = self._s
-        if s._sock is not self._ok or not s._qmax:
+        if s._sw is not self._w or not s._qmax:
             return self._slow(payload, n)
         if n != self._l:
             self._encode(n)
         n += self._h
         self._b[self._h : n] = payload
-        n = (s._sw)(self._b, self._o, self._n)
+        n = (self._w)(self._b, self._o, self._n)
         if n != self._n:
             self._part(n or 0)
         return s._zero
@@ -117,11 +117,11 @@ class Publication:
     def send_in_place(self, n):
         """Send the first `n` bytes of `buf`, where the caller has put them (not while client.wants_write()). 0 B."""
         s = self._s
-        if s._sock is not self._ok or not s._qmax:
+        if s._sw is not self._w or not s._qmax:
             return self._slow(None, n)
         if n != self._l:
             self._encode(n)
-        n = (s._sw)(self._b, self._o, self._n)
+        n = (self._w)(self._b, self._o, self._n)
         if n != self._n:
             self._part(n or 0)
         return s._zero
