@@ -64,10 +64,10 @@ def _send(s, code, data):
     p = b"\x15" + bytes((len(m) >> 8, len(m) & 255)) + m
     if data:
         p += b"\x16" + bytes((len(data) >> 8, len(data) & 255)) + data
-    n = len(p)
-    p = (bytes((n,)) if n < 128 else bytes((n & 127 | 128, n >> 7))) + p
-    n = 1 + len(p)
-    p = b"\xf0" + (bytes((n,)) if n < 128 else bytes((n & 127 | 128, n >> 7))) + bytes((code,)) + p
+    from .props import vbi
+
+    p = bytes((code,)) + vbi(len(p)) + p
+    p = b"\xf0" + vbi(len(p)) + p
     if len(p) > s._smax:
         raise ValueError("AUTH of %d bytes: the server's Maximum Packet Size is %d" % (len(p), s._smax))
     s._write(p, 0, len(p))
