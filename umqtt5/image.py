@@ -1,4 +1,4 @@
-"""Image: the session image, all that must survive a cut, a reset, a deep sleep, in one bytearray.
+"""The session image: all that must survive a cut, a reset, a deep sleep, in one bytearray.
 
 What belongs here: the in-flight store, the offline queue and the replay: they are the same records. What does not: the socket
 (core.py, whose Session this is a part of), saving (store.py), what seldom happens to a record (outbox.py), QoS 2 (qos2.py).
@@ -25,152 +25,156 @@ _ZEROS = bytes(15)
 _len = len
 
 
-class Image:
-    """The records, and when they are sent. Everything is 0 B."""
-
-    def _enqueue(self, msg, qos, retain):
-        # Append a QoS 1 or 2 PUBLISH to the image, send it if its turn has come.
-        if not 0 < qos < 3 or self._state == 2 and (qos > self._caps & 3 or retain and not self._caps & 4):
-            qos = self._limits(qos, retain)
-            if not qos:
-                return self._publish_slow(msg, retain)
-        n = 4 + _len(self._tb) + (_len(self._pb) or 1) + _len(msg)
-        m = self.image
-        if (n > self._smax - 5 or _len(m) + n + 14 > self._cap) and self._room(n):
-            return 0
-        self._record(n, qos << 1 | (1 if retain else 0))
-        m.extend(self._tb)
-        m.extend(self._r)  # packet identifier and a zero Property Length
-        if self._pb:
-            m[_len(m) - 1 :] = self._pb
-        m.extend(msg)
-        self._go()
-        return m[2] << 8 | m[3]
-
-    def _go(self):
-        # A record was appended: send it, if its turn has come, or at least save it.
-        try:
-            if self._state == 2 and not self._wn:
-                self.pump()
-            if self._save:
-                self._save_rest(self.image)
-        except OSError:  # the message is stored: work() reports the loss
-            self._dead()
-        except ResourceError:  # the store cannot take it, nothing was sent: take it back
-            from . import outbox
-
-            outbox.take_back(self)
-            raise
-
-    def _record(self, n, flags):
-        # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
-        k = self.next_id()
-        m = self.image
-        i = _len(m)
-        m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
-        m[i] = flags >> 1
-        m[i + 1] = k >> 8
-        m[i + 2] = k & 255
-        self._r[0] = k >> 8
-        self._r[1] = k & 255
-        k = n + (2 if n < 128 else 3 if n < 16384 else 4)
-        m[i + 3] = k >> 8
-        m[i + 4] = k & 255
-        i += 5
-        if self._texp:
-            m[i - 5] = flags >> 1 | _QUEUED
-            self._stamp(m, i)
-            i += 4
-        m[i] = flags | 0x30
-        i += 1
-        while n > 127:
-            m[i] = n & 127 | 128
-            n >>= 7
-            i += 1
-        m[i] = n
-        n = _len(self._tb)
-        m[i + 1] = n >> 8
-        m[i + 2] = n & 255
-        i += 3
-        m[i:] = b""
-
-    def next_id(self):
-        """The next free packet identifier (2.2.1): the last one plus 1; looks for one in use only when it may have come round."""
-        m = self.image
-        n = m[2] << 8 | m[3]
-        if self._idfree:
-            self._idfree -= 1
-            n += 1
-            if n > 65535:
-                n = 1
-        else:
-            from . import outbox
-
-            n = outbox.free_id(self, n)
-        m[2] = n >> 8
-        m[3] = n & 255
-        return n
-
-    def find_record(self, pid, state):
-        """Offset of the record of `pid` in `state` that has been sent (any for state 3 and 4), or 0."""
-        m = self.image
-        i = _H
-        end = _len(m)
-        if state < 3:
-            end = m[4] << 8 | m[5]
-        while i < end:
-            if m[i] & 7 == state and m[i + 2] == pid & 255 and m[i + 1] == pid >> 8:
-                return i
-            i += (m[i + 3] << 8) + (m[i] >> 2 & 4) + m[i + 4] + 5
+def _enqueue(self, msg, qos, retain):
+    # Append a QoS 1 or 2 PUBLISH to the image, send it if its turn has come.
+    if not 0 < qos < 3 or self._state == 2 and (qos > self._caps & 3 or retain and not self._caps & 4):
+        qos = self._limits(qos, retain)
+        if not qos:
+            return self._publish_slow(msg, retain)
+    n = 4 + _len(self._tb) + (_len(self._pb) or 1) + _len(msg)
+    m = self.image
+    if (n > self._smax - 5 or _len(m) + n + 14 > self._cap) and self._room(n):
         return 0
+    self._record(n, qos << 1 | (1 if retain else 0))
+    m.extend(self._tb)
+    m.extend(self._r)  # packet identifier and a zero Property Length
+    if self._pb:
+        m[_len(m) - 1 :] = self._pb
+    m.extend(msg)
+    self._go()
+    return m[2] << 8 | m[3]
 
-    def free(self, i, keep=0):
-        """Remove the record at offset `i`; keep=1: leave its five bytes (QoS 2, PUBREL is left). 0 B."""
-        m = self.image
+
+def _go(self):
+    # A record was appended: send it, if its turn has come, or at least save it.
+    try:
+        if self._state == 2 and not self._wn:
+            self.pump()
+        if self._save:
+            self._save_rest(self.image)
+    except OSError:  # the message is stored: work() reports the loss
+        self._dead()
+    except ResourceError:  # the store cannot take it, nothing was sent: take it back
+        from . import outbox
+
+        outbox.take_back(self)
+        raise
+
+
+def _record(self, n, flags):
+    # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
+    k = self.next_id()
+    m = self.image
+    i = _len(m)
+    m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
+    m[i] = flags >> 1
+    m[i + 1] = k >> 8
+    m[i + 2] = k & 255
+    self._r[0] = k >> 8
+    self._r[1] = k & 255
+    k = n + (2 if n < 128 else 3 if n < 16384 else 4)
+    m[i + 3] = k >> 8
+    m[i + 4] = k & 255
+    i += 5
+    if self._texp:
+        m[i - 5] = flags >> 1 | _QUEUED
+        self._stamp(m, i)
+        i += 4
+    m[i] = flags | 0x30
+    i += 1
+    while n > 127:
+        m[i] = n & 127 | 128
+        n >>= 7
+        i += 1
+    m[i] = n
+    n = _len(self._tb)
+    m[i + 1] = n >> 8
+    m[i + 2] = n & 255
+    i += 3
+    m[i:] = b""
+
+
+def next_id(self):
+    """The next free packet identifier (2.2.1): the last one plus 1; looks for one in use only when it may have come round."""
+    m = self.image
+    n = m[2] << 8 | m[3]
+    if self._idfree:
+        self._idfree -= 1
+        n += 1
+        if n > 65535:
+            n = 1
+    else:
+        from . import outbox
+
+        n = outbox.free_id(self, n)
+    m[2] = n >> 8
+    m[3] = n & 255
+    return n
+
+
+def find_record(self, pid, state):
+    """Offset of the record of `pid` in `state` that has been sent (any for state 3 and 4), or 0."""
+    m = self.image
+    i = _H
+    end = _len(m)
+    if state < 3:
+        end = m[4] << 8 | m[5]
+    while i < end:
+        if m[i] & 7 == state and m[i + 2] == pid & 255 and m[i + 1] == pid >> 8:
+            return i
+        i += (m[i + 3] << 8) + (m[i] >> 2 & 4) + m[i + 4] + 5
+    return 0
+
+
+def free(self, i, keep=0):
+    """Remove the record at offset `i`; keep=1: leave its five bytes (QoS 2, PUBREL is left). 0 B."""
+    m = self.image
+    n = m[i + 3] << 8 | m[i + 4]
+    n += m[i] >> 2 & 4
+    if keep:
+        i += 5
+    else:
+        n += 5
+        if m[i] & 7 == 3 or m[i] & 7 < 3 and i < m[4] << 8 | m[5]:
+            self._flight -= 1
+    m[i : i + n] = b""
+    if self._wn and self._wb is m and self._wo > i:  # the half-written record moved with the rest
+        self._wo -= n
+    i -= m[4] << 8 | m[5]
+    if i < 0:
+        n = (m[4] << 8 | m[5]) - n
+        m[4] = n >> 8
+        m[5] = n & 255
+    if self._save and not keep:  # with keep the record is not finished: the caller saves
+        self._saved()
+
+
+def pump(self):
+    """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
+    m = self.image
+    if self._rel:
+        self._rels(self)
+    i = m[4] << 8 | m[5]
+    while i < _len(m) and not self._wn:
+        k = m[i]
         n = m[i + 3] << 8 | m[i + 4]
-        n += m[i] >> 2 & 4
-        if keep:
-            i += 5
+        if k & 7 < 3:
+            if self._flight >= self._rmax:
+                break
+            if k & _QUEUED and not self._fresh(i):
+                continue  # expired and gone: the next record is at i now
+            self._mark(i + 5 + n + (k >> 2 & 4))
+            if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
+                self.persist(i)
+            self._flight += 1
+            self._write(m, i + 5 + (k >> 2 & 4), n)
+        elif k & 7 == 5:
+            self._queued0(i)
         else:
-            n += 5
-            if m[i] & 7 == 3 or m[i] & 7 < 3 and i < m[4] << 8 | m[5]:
-                self._flight -= 1
-        m[i : i + n] = b""
-        if self._wn and self._wb is m and self._wo > i:  # the half-written record moved with the rest
-            self._wo -= n
-        i -= m[4] << 8 | m[5]
-        if i < 0:
-            n = (m[4] << 8 | m[5]) - n
-            m[4] = n >> 8
-            m[5] = n & 255
-        if self._save and not keep:  # with keep the record is not finished: the caller saves
-            self._saved()
-
-    def pump(self):
-        """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
-        m = self.image
-        if self._rel:
-            self._rels(self)
+            self._mark(i + 5)
         i = m[4] << 8 | m[5]
-        while i < _len(m) and not self._wn:
-            k = m[i]
-            n = m[i + 3] << 8 | m[i + 4]
-            if k & 7 < 3:
-                if self._flight >= self._rmax:
-                    break
-                if k & _QUEUED and not self._fresh(i):
-                    continue  # expired and gone: the next record is at i now
-                self._mark(i + 5 + n + (k >> 2 & 4))
-                if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
-                    self.persist(i)
-                self._flight += 1
-                self._write(m, i + 5 + (k >> 2 & 4), n)
-            elif k & 7 == 5:
-                self._queued0(i)
-            else:
-                self._mark(i + 5)
-            i = m[4] << 8 | m[5]
 
-    def _mark(self, i):
-        self.image[4] = i >> 8
-        self.image[5] = i & 255
+
+def _mark(self, i):
+    self.image[4] = i >> 8
+    self.image[5] = i & 255
