@@ -369,6 +369,23 @@ def test_delivery_by_subscription_identifier():
     assert t.n
 
 
+def test_delivery_by_filter_where_the_server_has_no_identifiers():
+    c, w = connected([("subscription_identifier_available", 0)])
+    t = Taker()
+    w.next = P.suback(1, [0])
+    c.subscribe("cmd/#", to=t.on_message)
+    w.next = P.suback(2, [0])
+    c.subscribe("other/+", to=t.on_message)
+    packet = P.publish("cmd/number", b"12")
+
+    def one():
+        w.next = packet
+        c.poll()
+
+    costs_nothing(one)
+    assert t.n
+
+
 def test_ping_and_pong():
     c, w = connected()
     pong = P.pingresp()

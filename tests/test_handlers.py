@@ -306,3 +306,18 @@ def test_messages_that_look_like_the_last_one():
         raise AssertionError("bad UTF-8 was taken")
     except ProtocolError as e:
         eq(e.reason_code, 0x81)
+
+
+def test_module_that_cannot_be_loaded_is_one_clear_error():
+    """No memory for a module, or a profile without it: ResourceError that names what was wanted, the connection is as it was."""
+    c, peer = connected()
+    for kind in rows((MemoryError, ImportError)):
+
+        def none(name, kind=kind):
+            raise kind()
+
+        c._lazy = none
+        e = raises(ResourceError, lambda: c.never_loaded)
+        assert "never_loaded" in str(e) and "import it at start" in str(e)
+    c.publish("t", b"x")
+    eq(peer.of(PUBLISH)[-1].payload, b"x")

@@ -40,7 +40,7 @@ class MQTTClient(Session):
         setattr(Session, name, f)
         return getattr(self, name)
 
-    def connect(self, clean_start=True, timeout=None):
+    def connect(self, clean_start: bool = True, timeout=None) -> bool:
         """Connect and wait for the CONNACK, at most `timeout` seconds (default: the constructor's). Returns Session Present.
 
         Raises Refused (CONNACK of 0x80 or more), OSError (network, time), ProtocolError, ValueError, MQTTException (connected
@@ -64,14 +64,14 @@ class MQTTClient(Session):
             if hasattr(umqtt5, m):
                 delattr(umqtt5, m)
 
-    def isconnected(self):
+    def isconnected(self) -> bool:
         return self._state == 2
 
     def set_callback(self, f):
         """f(topic, msg) with two bytes objects, as in umqtt.simple; `on_message` is the one that allocates nothing."""
         self._cb = f
 
-    def poll(self, timeout_ms=0):
+    def poll(self, timeout_ms: int = 0) -> bool:
         """Handle what has come; wait at most `timeout_ms` for something to come. True when something was handled. 0 B."""
         if self.work():
             return True
@@ -117,7 +117,7 @@ class MQTTClient(Session):
                 raise OSError(110, "the server takes no more bytes")
             self._wait(100)
 
-    def pending(self, packet_id=None):
+    def pending(self, packet_id=None) -> int:
         """How many messages (QoS 1 and 2, sent or queued) are not acknowledged; of that identifier: 0 or 1."""
         m = self.image
         i = 10
@@ -131,13 +131,13 @@ class MQTTClient(Session):
     publish = Session.publish  # found one table earlier
     work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
 
-    def wait_msg(self):
+    def wait_msg(self) -> None:
         """Wait until a packet was handled, as in umqtt.simple."""
         n = self.received
         while n == self.received:
             self.poll(1000)
 
-    def wait(self, packet_id=None, timeout=None):
+    def wait(self, packet_id=None, timeout=None) -> None:
         """Wait until that message, or all, are acknowledged; `timeout` in seconds (default: the constructor's).
 
         Raises Refused when the server refused it (PUBACK or PUBREC of 0x80 or more), OSError when time is up or the link is lost.
@@ -161,7 +161,7 @@ class MQTTClient(Session):
                 raise OSError(110, "no SUBACK or UNSUBACK in time")
             self.poll(k)
 
-    def disconnect(self, reason=0, props=b""):
+    def disconnect(self, reason: int = 0, props=b"") -> None:
         """DISCONNECT (3.14) with a reason code that a client may send and properties (bytes or dictionary), then close."""
         if self._sock is None:
             return
@@ -173,7 +173,7 @@ class MQTTClient(Session):
             self.disconnect_out(reason, props)  # props: the whole packet
         self.close(2, reason)
 
-    def drop(self):
+    def drop(self) -> None:
         """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
         self.close(0)
 
@@ -181,9 +181,9 @@ class MQTTClient(Session):
         """The object to register in a select.poll of your own, or None."""
         return getattr(self._sock, "sock", self._sock)
 
-    def wants_write(self):
+    def wants_write(self) -> bool:
         return self._wn > 0
 
-    def due_ms(self):
+    def due_ms(self) -> int:
         """Milliseconds until the client itself needs a poll()."""
         return max(0, time.ticks_diff(self._due, time.ticks_ms()))

@@ -46,7 +46,7 @@ def load(s, first, i, end):
             from . import subs as m
     except (MemoryError, ImportError):
         s.close(0)
-        raise ResourceError("packet type %d: no memory for its module, or not on this board; import it at start" % k) from None
+        raise ResourceError(_UNLOADED % ("packet type %d" % k)) from None
     m.register(s)
     s._h[k](s, first, i, end)
 
@@ -139,19 +139,16 @@ class Session:
     def __getattr__(self, name):
         # What is not in the instance: options (setup.construct), and methods whose module is loaded on first use.
         v = self._o.get(name, self)
-        if v is self:
-            v = self._lazy(name)
-        return v
+        return _load_name(self, name) if v is self else v
 
     # ---------------------------------------------------------------- packets out
 
-    def publish(self, topic, msg, retain=False, qos=0, props=b""):
+    def publish(self, topic, msg, retain: bool = False, qos: int = 0, props: bytes = b"") -> int:
         """Send (QoS 0) or store and send when there is room (QoS 1 and 2) one message; does not wait for acknowledgement.
 
         topic: bytes or str (a bytearray is encoded anew each time); msg: bytes-like or str; props: from props.encode().
         Returns the packet identifier, 0 for QoS 0. Raises ValueError/TypeError (arguments, server limits), ResourceError (no
-        room),
-        OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
+        room), OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
         if topic is not self._topic or props:
             _prepare(self, topic, props)
@@ -207,14 +204,14 @@ class Session:
         self._ready = False
 
     def _dead(self):
-        # Writing failed, the peer is gone: discard from now on; the reader finds its DISCONNECT, the end of the stream, or
+        # Writing failed, the peer is gone: discard from now on. The reader finds its DISCONNECT or the end of the stream, or
         # reports this.
         self._err = True
         self._ready = False
         self._qmax = self._last = self._wn = 0
         self._sw = _discard
 
-    def flush(self):
+    def flush(self) -> bool:
         """Go on with a half-written packet. True when nothing is left."""
         while self._wn:
             try:
@@ -315,12 +312,11 @@ class Session:
 
     # ---------------------------------------------------------------- packets in
 
-    def work(self):
+    def work(self) -> bool:
         """One round without waiting: send what is left, read once, handle all whole packets, keep alive.
 
         Returns True when a packet was handled or bytes moved. Raises OSError (network lost), Refused (server's DISCONNECT,
-        CONNACK),
-        ProtocolError (violation); the connection is closed then. 0 B.
+        CONNACK), ProtocolError (violation): the connection is closed then. 0 B.
         """
         if self._busy:
             raise ResourceError("called from a handler: set a flag there and call it from the main loop")
@@ -517,3 +513,14 @@ def _discard(buf, off, n):
 
 def _closed(buf, off=0, n=0):
     raise OSError(107, "not connected")
+
+
+def _load_name(s, name):
+    # The try is here and not in __getattr__, which options read on each packet pass: its frame would go to the heap.
+    try:
+        return s._lazy(name)
+    except (MemoryError, ImportError):
+        raise ResourceError(_UNLOADED % name) from None
+
+
+_UNLOADED = "%s: no memory for its module, or not on this board; import it at start"

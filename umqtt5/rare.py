@@ -74,7 +74,7 @@ def _prepare_props(s, props):
 
 
 def disconnect_in(s, first, i, end):
-    """DISCONNECT (3.14) from the server: close, then one Refused (or OSError for reason 0x00) for the caller."""
+    """DISCONNECT (3.14) from the server: close, then one Refused for the caller, whatever the reason code."""
     b = s._rx
     if first != 0xE0:
         s.violation(0x81)
@@ -109,6 +109,7 @@ def check_ack(s, packet, i, end):
         s.violation(0x81)
     if end - i > 3:
         s.ack_props(i + 3, end, packet)
+
 
 def ack_props(s, i, end, packet):
     """Check the property block at `i` that ends the packet at `end`; returns the decoded list of (name, value)."""

@@ -31,10 +31,11 @@ class Message:
         self._v = []
         self._known = b""  # the topic checked last
         self._is = None  # this message's topic, when it is that one
+        self._matches = None
         self.code = 0
         self.props = b""
 
-    def is_topic(self, topic):
+    def is_topic(self, topic: bytes) -> bool:
         """True when the topic equals these bytes."""
         if topic is self._is:  # compared when the packet came
             return self._e >= 0
@@ -46,7 +47,7 @@ class Message:
             return True
         return False
 
-    def startswith(self, prefix):
+    def startswith(self, prefix: bytes) -> bool:
         """True when the topic begins with these bytes."""
         return self._n >= _len(prefix) and self._tb.startswith(prefix, self._t)
 
@@ -106,13 +107,13 @@ class Message:
         self._v.append(v)
         return v
 
-    def topic(self):
+    def topic(self) -> memoryview:
         return self._view(self._tb, self._t, self._t + self._n)
 
-    def payload(self):
+    def payload(self) -> memoryview:
         return self._view(self._b, self._d, self._e)
 
-    def properties(self):
+    def properties(self) -> list:
         """All properties in order, a list of (name, value)."""
         if self._e < 0:
             raise ValueError("message is gone")
@@ -343,12 +344,15 @@ def _call(s, m, i):
 
 def _match(s, m):
     # The server knows no subscription identifiers: compare topics.
-    from .topics import matches
+    if m._matches is None:  # an import statement allocates each time
+        from .topics import matches
 
-    t = bytes(m.topic())
+        m._matches = matches
     r = False
-    for x in s._routes:
-        if x[2] and matches(x[0], t):
-            x[2](m)
+    i = 0
+    while i < _len(s._routes):
+        if s._routes[i][2] and (m._matches)(s._routes[i][0], m._tb, m._t, m._t + m._n):
+            s._routes[i][2](m)
             r = True
+        i += 1
     return r
