@@ -3,9 +3,7 @@
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from support import mpy
+from support import harness, mpy
 
 HERE = Path(__file__).parent
 HEAP = "64k"
@@ -14,7 +12,7 @@ HEAP = "64k"
 def run(name, folder, call=""):
     """Standard output, in words, of that program; it is compiled as well."""
     if mpy.program("micropython") is None or mpy.program("mpy-cross") is None:
-        pytest.skip("MicroPython is not installed")
+        harness.leave_out("MicroPython is not installed")
     subprocess.run([mpy.program("mpy-cross"), "-o", str(folder / (name + ".mpy")), str(HERE / (name + ".py"))], check=True)
     done = mpy.run("import %s\n%s" % (name, call), heap=HEAP, path=[mpy.build(), folder], timeout=100)
     assert done.code == 0, done.stdout + done.stderr
