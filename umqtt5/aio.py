@@ -28,6 +28,7 @@ from .client import MQTTClient as _B
 from .core import Session
 from .errors import Refused, ResourceError
 
+_publish = Session.publish
 _ticks = time.ticks_ms
 _diff = time.ticks_diff
 
@@ -81,7 +82,7 @@ class MQTTClient(Session):
     def __init__(self, *a, **k):
         self._gate = Gate()
         _B.__init__(self, *a, **k)
-        self._zero = DONE  # what publish() returns
+        self._zero = DONE  # what a prepared publication returns
 
     @coroutine
     def connect(self, clean_start=True, timeout=None):
@@ -287,6 +288,15 @@ class MQTTClient(Session):
 
     # ---------------------------------------------------------------- publish
 
+    def publish(self, topic, msg, retain=False, qos=0, props=b""):
+        """As Session.publish(); what it returns can be awaited: the packet identifier, None for QoS 0."""
+        self._also = qos  # two steps, so that neither frame goes to the heap
+        self._block = props
+        return self._publish(topic, msg, retain) or DONE
+
+    def _publish(self, topic, msg, retain):
+        return _publish(self, topic, msg, retain, self._also, self._block)
+
     def _rest(self, *a):
         # A packet is half written: from now on publish() waits, and a task sends the rest.
         Session._rest(self, *a)
@@ -296,7 +306,7 @@ class MQTTClient(Session):
             self._ts[2] = asyncio.create_task(self._flusher())
 
     def _defer(self, topic, msg, *a, **k):
-        if not self._busy:
+        if not self.in_handler():
             return self._later(topic, msg, a, k)
         # a handler does not await, and what it has is gone when it returns
         topic = topic if isinstance(topic, str) else bytes(topic)
@@ -341,7 +351,7 @@ class MQTTClient(Session):
         try:
             return outbox._room(self, n)
         except ResourceError:
-            if self._busy or self._state != 2 or len(self.image) == 10:
+            if self.in_handler() or self._state != 2 or len(self.image) == 10:
                 raise
             self._wants = True
             return True

@@ -72,7 +72,8 @@ def _copy(t, i, b):
 
 def _tail(s, h, n, k):
     t = s._tx
-    s._th = h + n + 1
+    s._th = h + n - 2
+    s._te = 0
     if n > 127:
         s._th += 1
         t[h] = n & 127 | 128

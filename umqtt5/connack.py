@@ -175,4 +175,4 @@ def _limits(s, p):
         s._o["_expiry"] = int.from_bytes(p[k : k + 4], "big")
     else:
         s._o["_expiry"] = s.session_expiry
-    s._qfast = min(len(s._tx), 132, s._smax + 3)
+    s._qfast = min(len(s._tx) - 3, 129, s._smax)

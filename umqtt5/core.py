@@ -84,25 +84,27 @@ def pingresp(s, first, i, end):
 
 
 def _prepare(s, topic, props):
-    # Check topic and properties, encode them into tx from offset 7 (5 bytes are kept for the fixed header, 2 for the length).
+    # A topic that is not among the last eight, or with properties, or while something is in the way: check and encode all.
     if props or s._odd:
         return s._prepare_all(topic, props)
     s._topic = ...  # what no caller gives: None would be taken for a topic that is known
-    props = topic
-    if topic.__class__ is not _bytes or topic not in s._seen:
-        props = _new_topic(s, topic)
-        if props.__class__ is not _bytes or _len(props) + 8 > _len(s._tx):
-            return s._prepare_all(topic, b"")
+    props = _new_topic(s, topic)
+    if props.__class__ is not _bytes or _len(props) + 8 > _len(s._tx):
+        return s._prepare_all(topic, b"")
     s._tb = props
     s._topic = topic
-    topic = s._tx
-    h = _len(props)
-    topic[5] = h >> 8
-    topic[6] = h & 255
-    h += 7
-    topic[7:h] = props
-    topic[h] = 0
-    s._th = h + 1
+    _head(s, _len(props) + 4)
+    s._tm[4 : s._te] = props
+
+
+def _head(s, n):
+    # What stands around a topic without properties that ends at n.
+    t = s._tm
+    s._te = n
+    s._th = n + 1
+    t[2] = n - 4 >> 8
+    t[3] = n - 4 & 255
+    t[n] = 0
 
 
 def _encoded(msg):
@@ -127,8 +129,8 @@ class Session:
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
     _cb = _will = _sock = _err = _refused = _alias = None
     _state = 0  # 0 closed, 1 waiting for CONNACK, 2 connected
-    _qmax = _wn = sent = received = _busy = _left = _rel = _flight = dropped = _at = 0
-    _acks = ()
+    _qmax = _wn = _zero = sent = received = _busy = _left = _rel = _flight = dropped = _at = 0
+    _acks = _pubs = ()
     _o = {}
     _msg = _rpc = on_auth = _qos2_in = _pubslow = _big_in = _alias_in = None
     _again = False
@@ -150,28 +152,34 @@ class Session:
         Returns the packet identifier, 0 for QoS 0. Raises ValueError/TypeError (arguments, server limits), ResourceError (no
         room), OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
-        if topic is not self._topic or props:
-            _prepare(self, topic, props)
-        if msg.__class__ is not _bytes and not _isinstance(msg, _BYTES):  # two thirds of isinstance alone
+        if not topic is self._topic or props:  # noqa: E714 (130 instructions less than `is not`)
+            if props or self._odd or not _isinstance(topic, _bytes) or topic not in self._seen:
+                _prepare(self, topic, props)
+            else:  # one of the last eight: it is valid and fits. Inline: a call is a fifth of all this
+                self._topic = self._tb = topic
+                props = _len(topic) + 4
+                if props != self._te:  # of another length than the last one
+                    _head(self, props)
+                self._tm[4:props] = topic
+        if not msg.__class__ is _bytes and not _isinstance(msg, _BYTES):  # noqa: E714 (two thirds of isinstance alone)
             msg = _encoded(msg)
         if qos:
             return self._enqueue(msg, qos, retain)
-        topic = self._tx
+        topic = self._tm
         props = self._th
         qos = props + _len(msg)
         if qos != self._last or retain:  # another length than last time, or something is in the way
             # _qmax is one test for all: connected, nothing half written, fits tx and the server's limit, length below 128
             if qos > self._qmax or retain and not self._caps & 4:
                 return self._publish_slow(msg, retain)
-            topic[3] = 49 if retain else 48
-            topic[4] = qos - 5
+            topic[0] = 49 if retain else 48
+            topic[1] = qos - 2
             self._last = 0 if retain else qos
         topic[props:qos] = msg
-        qos -= 3
-        props = (self._sw)(topic, 3, qos)  # _write() inline: a call is 700 to 1,000 instructions
+        props = (self._sw)(topic, 0, qos)  # _write() inline: a call is 700 to 1,000 instructions
         if props != qos:
             self._part(qos, props or 0)
-        return self._zero  # 0; the asyncio face puts an awaitable here
+        return 0
 
     def _publish_slow(self, msg, retain):
         if self._pubslow is None:  # an import statement allocates each time
@@ -189,7 +197,6 @@ class Session:
             k = k or 0
             self._rest(buf, off, n - k, k)
         self.sent += 1
-        return self._zero
 
     def _part(self, n, k):
         self._rest(self._tx, 3, n - k, k)
@@ -199,17 +206,24 @@ class Session:
         self._wo = off + k
         self._wn = n
         self._wt = _ticks()
-        self._qmax = self._last = 0  # sends publish() through _publish_slow, which waits
         self._odd = True
+        self._slower()
+
+    def _slower(self):
+        # Something is in the way: publish() goes through _publish_slow, work() through _round, publications through _slow.
+        self._qmax = self._last = 0
         self._ready = False
+        for p in self._pubs:
+            if p:
+                p._park()
 
     def _dead(self):
         # Writing failed, the peer is gone: discard from now on. The reader finds its DISCONNECT or the end of the stream, or
         # reports this.
         self._err = True
-        self._ready = False
-        self._qmax = self._last = self._wn = 0
+        self._wn = 0
         self._sw = _discard
+        self._slower()
 
     def flush(self) -> bool:
         """Go on with a half-written packet. True when nothing is left."""
@@ -273,11 +287,13 @@ class Session:
         """Close the socket and forget the connection; by: 0 network, 1 server's DISCONNECT, 2 ours. Calls on_disconnect once."""
         s = self._sock
         up = self._state == 2
-        self._state = self._qmax = self._last = self._wn = self._owed = self._left = 0
+        self._state = self._wn = self._owed = self._left = 0
         self._sock = self._wb = self._wx = self._pr = self._pw = self._err = self._alias = None
         self._topic = self._tprops = ...
-        self._ready = False
+        self._te = 0
         self._sw = self._sr = _closed
+        self._slower()
+        self._run = self._begin
         self._acks = ()
         self._smax = _BIG
         if s is not None:
@@ -318,56 +334,22 @@ class Session:
         Returns True when a packet was handled or bytes moved. Raises OSError (network lost), Refused (server's DISCONNECT,
         CONNACK), ProtocolError (violation): the connection is closed then. 0 B.
         """
-        if self._busy:
-            raise ResourceError("called from a handler: set a flag there and call it from the main loop")
         try:
-            if self._ready:  # rx is empty, nothing half written, connected. Two locals are all that a try leaves room for
-                r = self._rx
-                self._e = (self._sr)(r)
-                if (
-                    self._e == self._same
-                    and r.startswith(self._head, 2)
-                    and r[0] == 48
-                    and r[1] == self._e - 2
-                    and self.on_message
-                ):  # header and length are those of the last message: everything but the payload is known
-                    r = self._msg
-                    r._e = self._e
-                    self._i = self._e = 0
-                    self._busy = 1
-                    self.on_message(r)
-                    self._busy = 0
-                    r._e = -1
-                    if r._v:
-                        r._end()
-                    self.received += 1
-                    r = True
-                elif self._e:
-                    self._i = 0
-                    _parse(self)
-                    if self._i != self._e:
-                        self._ready = False
-                    r = True
-                else:
-                    r = _nothing(self, self._e)
-            else:
-                r = _round(self)
-        except OSError:
-            self._ready = False
-            if self._busy or self._err or self._state != 2:
-                if not self._busy:
-                    self.close(0)
-                self._busy = 0  # a handler's own OSError is passed on as it is
-                raise
-            self._dead()
-            r = True
-        except Exception:
-            self._ready = False
-            self._busy = 0
+            return self._run(None)
+        except ValueError:
+            if self.in_handler():  # a generator that runs cannot be resumed
+                raise ResourceError("called from a handler: set a flag there and call it from the main loop") from None
             raise
-        if _diff(_ticks(), self._due) >= 0:
-            self._alive(_ticks())
-        return r
+
+    def in_handler(self):
+        """Is this call made by one of the handlers?"""
+        return self._busy or self._msg is not None and self._msg._e >= 0
+
+    def _begin(self, _):
+        # The first round of a connection, or after an exception.
+        g = _engine(self)
+        self._run = g.send
+        return g.send(None)
 
     # ---------------------------------------------------------------- keep-alive (3.1.2.10)
 
@@ -414,6 +396,79 @@ class Session:
                 return self._bound()
         self.close(0)
         raise OSError(110, "no CONNACK in time" if not self._pong and not self._wn else "no answer from the server in time")
+
+
+def _engine(s):
+    # What work() does, a round each time it is resumed. A generator, because it keeps in its frame what would be a dozen attributes
+    # to look up (200 instructions each); an exception ends it, and _begin() makes a new one.
+    ticks = _ticks
+    diff = _diff
+    keeps = hasattr(memoryview, "release")  # CPython can end a memoryview that was kept
+    while True:
+        try:
+            if s._ready:
+                rx = s._rx
+                read = s._sr
+                head = s._head
+                front = s._front
+                same = s._same
+                m = s._msg
+                while s._ready:  # rx is empty, nothing half written, connected
+                    k = read(rx)
+                    f = k == same and front == head and s.on_message
+                    if f:  # header, topic and length are those of the last message: everything but the payload is known
+                        m._e = k  # while it is not negative, a handler runs
+                        f(m)
+                        m._e = -1
+                        if keeps and m._v:
+                            m._end()
+                        s.received += 1
+                        r = True
+                    elif k:
+                        s._i = 0
+                        s._e = k
+                        _parse(s)
+                        if s._i != s._e:
+                            s._ready = False
+                        head = s._head
+                        front = s._front
+                        same = s._same
+                        m = s._msg
+                        r = True
+                    else:
+                        r = _nothing(s, k)
+                    if diff(ticks(), s._due) >= 0:
+                        s._alive(ticks())
+                    yield r
+                continue
+            r = _round(s)
+            if diff(ticks(), s._due) >= 0:
+                s._alive(ticks())
+        except OSError:
+            s._ready = False
+            r = s.in_handler()  # a handler's own OSError is passed on as it is
+            if r or s._err or s._state != 2:
+                if r:
+                    _handled(s)
+                else:
+                    s.close(0)
+                s._run = s._begin
+                raise
+            s._dead()
+            r = True
+        except Exception:
+            s._ready = False
+            _handled(s)
+            s._run = s._begin
+            raise
+        yield r
+
+
+def _handled(s):
+    # A handler has raised.
+    s._busy = 0
+    if s._msg:
+        s._msg._end()
 
 
 def _round(s):

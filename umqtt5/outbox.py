@@ -23,16 +23,16 @@ def publish_slow(s, msg, retain):
         raise OSError(104, "connection lost")
     if s._wn:
         s.drain()
-    if s._th > _len(s._tx):
-        raise ResourceError("topic and properties need %d bytes, tx has %d" % (s._th, _len(s._tx)))
-    h = _fixed(s, s._th - 5 + _len(msg), retain)
-    n = s._th + _len(msg)
-    if n <= _len(s._tx):
-        s._tx[s._th : n] = msg
-        n -= h
+    n = s._th + 3
+    if n > _len(s._tx):
+        raise ResourceError("topic and properties need %d bytes, tx has %d" % (n, _len(s._tx)))
+    h = _fixed(s, n - 5 + _len(msg), retain)
+    if n + _len(msg) <= _len(s._tx):
+        s._tx[n : n + _len(msg)] = msg
+        n += _len(msg) - h
         s._write(s._tx, h, n)
     else:  # the payload follows in place, from the caller's buffer
-        s._write(s._tx, h, s._th - h)
+        s._write(s._tx, h, n - h)
         if s._wn:
             s._wx = msg
         else:

@@ -42,7 +42,8 @@ def _head(s, t, props):
     n = _len(t)
     h = 7 + n
     k = h + (_len(props) or 1)
-    s._th = k
+    s._th = k - 3
+    s._te = 0
     if k <= _len(tx):
         tx[5] = n >> 8
         tx[6] = n & 255

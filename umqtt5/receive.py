@@ -104,7 +104,8 @@ class Message:
         if self._e < 0:
             raise ValueError("message is gone: copy what you keep before the handler returns")
         v = memoryview(b)[i:j]
-        self._v.append(v)
+        if hasattr(v, "release"):
+            self._v.append(v)
         return v
 
     def topic(self) -> memoryview:
@@ -142,8 +143,7 @@ class Message:
         self._tb = self._b
         if self._v:
             for v in self._v:
-                if hasattr(v, "release"):
-                    v.release()
+                v.release()
             self._v.clear()
 
 
@@ -155,6 +155,7 @@ def register(s):
         s._routed = False
         s._live[3] = publish_in
     s._same = -1
+    s._ready = False
 
 
 def publish_in(s, first, i, end):
@@ -205,7 +206,8 @@ def _expect(s, m, end):
     if end < 130 and s._live[3] is publish_in:
         for r in s._routes:
             if r[0] is m._known and r[3]:
-                s._head = r[3]
+                s._front, s._head = r[3]
+                s._head[1] = end - 2
                 s._same = end
 
 

@@ -60,7 +60,7 @@ class MQTTClient(_B):
         try:
             return _B.work(self)
         except (Refused, ProtocolError) as e:
-            if self._busy or self._state or isinstance(e, Refused) and e.what == "CONNACK":
+            if self.in_handler() or self._state or isinstance(e, Refused) and e.what == "CONNACK":
                 raise
             raise OSError(104, str(e)) from None
 
@@ -76,7 +76,7 @@ class MQTTClient(_B):
         return _B.publish(self, topic, msg, retain, qos)
 
     def _acked(self, pid):
-        while pid and not self._busy and self.pending(pid):
+        while pid and not self.in_handler() and self.pending(pid):
             self.poll(1000)
         if pid and self._refused and self._refused[0] == pid:
             self.wait(pid)  # raises it
@@ -87,7 +87,7 @@ class MQTTClient(_B):
 
         if self._cb is None:
             raise AssertionError("Subscribe callback is not set")
-        if self._busy:
+        if self.in_handler():
             subs.subscribe_start(self, [(topic, qos)])
             return
         try:

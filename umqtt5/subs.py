@@ -7,6 +7,15 @@ messages (receive.py), the rules of topic filters (topics.py).
 from . import receive, wire
 from .errors import Refused, ResourceError
 
+try:
+    from micropython import front  # CPython: ports/host
+except ImportError:
+
+    def front(b, n):
+        """What can be compared with a bytearray: the first n bytes of b, in place. (startswith() takes bytes only.)"""
+        return memoryview(b)[:n]
+
+
 _len = len
 
 
@@ -91,7 +100,7 @@ def _slot(s, f, options, to):
     # The route of this filter: its own from before, a free one, or a new one.
     if to:
         s._routed = True
-        s._same = -1
+        s._ready = False
     k = None
     for r in s._routes:
         if r[0] == f:
@@ -107,7 +116,8 @@ def _slot(s, f, options, to):
         k[1] = options
         k[2] = to
     if b"+" not in f and b"#" not in f and len(f) < 60:
-        k[3] = bytes((0, len(f))) + f + b"\0"  # what a message without properties begins with
+        f = bytearray((0x30, 0, 0, len(f))) + f + b"\0"  # what a QoS 0 message without properties begins with
+        k[3] = front(s._rx, len(f)), f
     return k
 
 
@@ -226,7 +236,7 @@ def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=Fals
     if isinstance(topic, (str, bytes)):
         options = {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling}
         topic = [(topic, qos, options)]
-    if s._busy:
+    if s.in_handler():
         raise ResourceError("called from a handler: set a flag there and call it from the main loop")
     return _wait(s, subscribe_start(s, topic, props, to), timeout, "SUBACK")
 
@@ -235,7 +245,7 @@ def unsubscribe(s, topic, props=b"", timeout=None):
     """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as
     subscribe().
     """
-    if s._busy:
+    if s.in_handler():
         raise ResourceError("called from a handler: set a flag there and call it from the main loop")
     return _wait(s, unsubscribe_start(s, [topic] if isinstance(topic, (str, bytes)) else topic, props), timeout, "UNSUBACK")
 

@@ -78,7 +78,7 @@ def main(what, *args):
     empty = 0
     if what == "fuel":
         s = operations.Socket()
-        empty = fuel_of(s, operations.nothing, lambda: None)
+        empty = fuel_of(s, operations.nothing, lambda c=0, t=0, p=0: None)
     for lib, sock, ops in operations.all_sets():
         for n in ops:
             pre, f = ops[n]

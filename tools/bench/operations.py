@@ -1,7 +1,7 @@
 """The operations that are measured, on MicroPython: umqtt5's, those of umqtt.simple, and the bare socket floor.
 
 What belongs here: for each operation what has to lie in the socket first (`pre`) and the call itself (`f`), for a RingIO as the
-socket. What does not: how it is measured (guest_cost.py, guest_ram.py). Runs on the unix build and on 32-bit WebAssembly.
+socket. What a call needs stands in its function's arguments: looking up globals or a closure's variables is not measured. What does not: how it is measured (guest_cost.py, guest_ram.py). Runs on the unix build and on 32-bit WebAssembly.
 """
 
 import sys
@@ -93,8 +93,8 @@ def floor(sock):
     rx = sock.rx
     sink = sock.sink
     return {
-        "write": (nothing, lambda: tx.write(raw, 0, 55)),
-        "readinto": (lambda: rx.write(IN0), lambda: rx.readinto(sink)),
+        "write": (nothing, lambda c=tx, t=raw, p=55: c.write(t, 0, p)),
+        "readinto": (lambda: rx.write(IN0), lambda c=rx, t=sink, p=0: c.readinto(t)),
     }
 
 
@@ -145,23 +145,23 @@ def own(sock):
     one = bytearray(1)
     p = c.publication(TOPIC, SIZE)
     ops = {
-        "publish QoS 0": (nothing, lambda: c.publish(TOPIC, PAYLOAD)),
-        "publish QoS 0, changing topic": (change, lambda: c.publish(state[0], PAYLOAD)),
-        "send": (nothing, lambda: p.send(PAYLOAD)),
-        "send_any": (nothing, lambda: p.send_any(PAYLOAD)),
-        "send_in_place": (nothing, lambda: p.send_in_place(SIZE)),
+        "publish QoS 0": (nothing, lambda c=c, t=TOPIC, p=PAYLOAD: c.publish(t, p)),
+        "publish QoS 0, changing topic": (change, lambda c=c, t=state, p=PAYLOAD: c.publish(t[0], p)),
+        "send": (nothing, lambda c=p, t=TOPIC, p=PAYLOAD: c.send(p)),
+        "send_any": (nothing, lambda c=p, t=TOPIC, p=PAYLOAD: c.send_any(p)),
+        "send_in_place": (nothing, lambda c=p, t=TOPIC, p=SIZE: c.send_in_place(p)),
         "publish QoS 1 and PUBACK": (nothing, qos1),
         "publish QoS 2 and its acks": (nothing, qos2),
-        "receive QoS 0": (lambda: rx.write(IN0), lambda: c.check_msg()),
-        "receive QoS 1": (lambda: rx.write(IN1), lambda: c.check_msg()),
+        "receive QoS 0": (lambda: rx.write(IN0), lambda c=c, t=0, p=0: c.check_msg()),
+        "receive QoS 1": (lambda: rx.write(IN1), lambda c=c, t=0, p=0: c.check_msg()),
         "receive QoS 2 and its acks": (nothing, in2),
         "ping and pong": (nothing, ping),
-        "idle poll": (nothing, lambda: d.check_msg()),
+        "idle poll": (nothing, lambda c=d, t=0, p=0: c.check_msg()),
         "receive byte by byte": (nothing, bytewise),
     }
 
     subscribed(c, sock)
-    c.on_message = lambda message: message.is_topic(TOPIC)
+    c.on_message = lambda message, t=TOPIC: message.is_topic(t)
     return ops
 
 
@@ -178,12 +178,12 @@ def own_aliases(sock):
     c = client(sock, b"\x22\0\x0a", topic_alias_maximum=4)
     rx = sock.rx
     subscribed(c, sock)
-    c.on_message = lambda m: m.is_topic(TOPIC)
+    c.on_message = lambda m, t=TOPIC: m.is_topic(t)
     rx.write(packet(0x30, name(TOPIC) + b"\3\x23\0\1"))
     c.check_msg()
     return {
-        "publish with alias": (nothing, lambda: c.publish(TOPIC, PAYLOAD)),
-        "receive with alias": (lambda: rx.write(ALIASED), lambda: c.check_msg()),
+        "publish with alias": (nothing, lambda c=c, t=TOPIC, p=PAYLOAD: c.publish(t, p)),
+        "receive with alias": (lambda: rx.write(ALIASED), lambda c=c, t=0, p=0: c.check_msg()),
     }
 
 
@@ -191,7 +191,7 @@ def own_routed(sock):
     c = client(sock)
     rx = sock.rx
     subscribed(c, sock, lambda message: None)
-    return {"receive by subscription identifier": (lambda: rx.write(ROUTED), lambda: c.check_msg())}
+    return {"receive by subscription identifier": (lambda: rx.write(ROUTED), lambda c=c, t=0, p=0: c.check_msg())}
 
 
 def simple(sock):
@@ -205,10 +205,10 @@ def simple(sock):
 
     c = MQTTClient("bench", "peer")
     c.sock = sock.tx
-    c.set_callback(lambda topic, msg: topic == TOPIC)
+    c.set_callback(lambda topic, msg, t=TOPIC: topic == t)
     d = MQTTClient("bench", "peer")
     d.sock = sock
-    d.set_callback(lambda topic, msg: topic == TOPIC)
+    d.set_callback(lambda topic, msg, t=TOPIC: topic == t)
     e = MQTTClient("bench", "peer")
     e.sock = Socket()
     e.sock.read = lambda n: None
@@ -228,12 +228,12 @@ def simple(sock):
         d.wait_msg()
 
     return {
-        "publish QoS 0": (nothing, lambda: c.publish(TOPIC, PAYLOAD)),
+        "publish QoS 0": (nothing, lambda c=c, t=TOPIC, p=PAYLOAD: c.publish(t, p)),
         "publish QoS 1 and PUBACK": (nothing, qos1),
-        "receive QoS 0": (lambda: rx.write(OLD0), lambda: d.wait_msg()),
-        "receive QoS 1": (lambda: rx.write(OLD1), lambda: d.wait_msg()),
+        "receive QoS 0": (lambda: rx.write(OLD0), lambda c=d, t=0, p=0: c.wait_msg()),
+        "receive QoS 1": (lambda: rx.write(OLD1), lambda c=d, t=0, p=0: c.wait_msg()),
         "ping and pong": (nothing, ping),
-        "idle poll": (nothing, lambda: e.check_msg()),
+        "idle poll": (nothing, lambda c=e, t=0, p=0: c.check_msg()),
     }
 
 

@@ -136,6 +136,16 @@ class RingIO:
         del self._data[:]
 
 
+class front:  # noqa: N801 (the name is a function's on a board)
+    """The first bytes of a bytearray, for a comparison with another one. A memoryview would forbid that it is resized."""
+
+    def __init__(self, buf, n):
+        self._buf = buf
+
+    def __eq__(self, head):
+        return head is not None and self._buf.startswith(head)
+
+
 def window(buf, off, n):
     """The part of `buf` that MicroPython's write(buf), write(buf, n) or write(buf, off, n) means, as a view."""
     view = memoryview(buf).cast("B") if len(buf) else memoryview(b"")
