@@ -118,11 +118,11 @@ class Publication:
         # May that method go on without asking, until _park()? At most eight publications of a client do, with a payload of that
         # length and a fixed header that begins the buffer: write() with an offset costs more.
         s = self._s
+        if self._on != name:  # the fixed header is this method's now
+            self._park()
         if self._args[1] or s._state != 2 or s._wn or s._err or not self._l or self._o or self._h + self.size > s._smax:
             return False
-        if self._on != name:
-            self._park()
-            self._on = name
+        self._on = name
         k = s._pubs
         if self not in k:
             if k[0]:
@@ -236,7 +236,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
         head.extend(bytes((pid >> 8, pid & 255)))
     head.extend(s._pb or b"\0")
     s._topic = s._tprops = ...
-    s._te = 0
+    s._te = s._last = 0
     s._busy = 0
     k = len(head)
     tx[0:k] = head
