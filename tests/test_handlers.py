@@ -257,6 +257,12 @@ def test_messages_that_look_like_the_last_one():
         settle(c)
         eq(got, [same] * 5)
     peer.link.arrives = 0
+    # a shorter one and the next packet in one read, as long together
+    del got[:]
+    for part in (plain, plain, P.publish("a/b", b"12") + P.pingresp(), plain):
+        peer.send(part)
+        settle(c)
+    eq(got, [same] * 2 + [(b"a/b", b"12", 0, 0, 0, [], True), same])
     # after a large one
     pieces = []
     c.on_chunk = lambda m, offset, total: pieces.append(bytes(m.payload()))

@@ -185,6 +185,25 @@ def test_a_message_cannot_be_read_afterwards():
     raises((ValueError, IndexError), m.byte, 0)
 
 
+def test_a_message_whose_handler_raised_cannot_be_read_afterwards():
+    c, peer = connected()
+    c.subscribe("t")
+    kept = []
+
+    def handler(m):
+        kept.append(m)
+        raise KeyError("handler")
+
+    c.on_message = handler
+    for _ in range(3):
+        peer.send(P.publish("t", b"x"))
+        raises(KeyError, settle, c)
+        raises(ValueError, kept[-1].payload)
+        raises(ValueError, kept[-1].topic)
+    c.on_message = None
+    up(c, peer)
+
+
 def test_calls_from_a_handler():
     """Waiting calls say ResourceError; the engine goes on."""
     c, peer = connected()
