@@ -7,7 +7,7 @@ its module (`load`).
 
 A packet out:  publish() -> _prepare() encodes topic and properties once into `tx` -> _write() -> the socket (QoS 0)
                publish() -> _enqueue() appends a record to the image -> pump() -> _write() from the image (QoS 1 and 2)
-A packet in:   work() -> _read() fills `rx` -> _parse() finds a whole packet -> self._h[type](session, first byte, start, end)
+A packet in:   work() -> _engine() fills `rx` -> _parse() finds a whole packet -> self._h[type](session, first byte, start, end)
 
 Frames: a function whose arguments + locals + deepest stack + 3 per nested `try` stay within 11 words is called without touching
 the heap (measured: one word more costs a block of 68 B and 1,400 instructions a call). Hence the reused arguments in publish().
