@@ -20,7 +20,7 @@ def test_a_program_of_the_readme_runs(number, interpreter, broker, tmp_path):
     text = PROGRAMS[number]
     path = tmp_path / "program.py"
     path.write_text(text.replace('"192.168.1.10"', '"127.0.0.1", %d' % broker.port))
-    topics = set(re.findall(r'publish\(b"([^"]+)"', text))
+    topics = set(re.findall(r'publi(?:sh|cation)\(b"([^"]+)"', text))
     with brokers.Subscriber(broker.port, "#") as subscriber:
         if interpreter == "cpython":
             env = dict(os.environ, PYTHONPATH=str(mpy.ROOT))
