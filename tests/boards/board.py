@@ -107,6 +107,7 @@ class Board:
         cause, ms = "soft", 0
         if self._hard:
             cause, self._hard = "hard", False
+            note.unlink(missing_ok=True)  # a program that asked for a reset in the same moment has got it
         elif note.exists() and note.read_bytes()[4:]:
             data = note.read_bytes()
             cause, ms = data[4 : 4 + int.from_bytes(data[:4], "big")].decode().split()
