@@ -17,7 +17,6 @@ from umqtt5.core import Session
 
 INTERPRETERS = ("cpython", "micropython")
 ONLY = {"test_bytes_per_message": ("micropython",)}
-TIMEOUTS = {"test_idle_keeps_alive_and_notices_a_dead_server": 40}
 
 
 def run(test, clean_start=True, connect=True, answers=None, props=(), **options):

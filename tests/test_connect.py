@@ -7,8 +7,6 @@ from support.session import again, connected, heard, make, settle
 from support.t import eq, raises, rows
 from umqtt5 import MQTTException, ProtocolError, Refused, props
 
-TIMEOUT = 30
-
 
 def sent(clean_start=True, will=None, **options):
     """The CONNECT packet of a client with these options."""

@@ -7,7 +7,6 @@ from support.packets import PINGREQ, PINGRESP
 from support.session import connected, heard, settle, up
 from support.t import eq, raises, rows
 
-TIMEOUT = 30
 ONLY = {  # these take seconds
     "test_pings_while_idle": ("cpython", "micropython"),
     "test_pings_although_messages_are_sent": ("cpython", "micropython"),

@@ -10,7 +10,7 @@ from umqtt5.core import ProtocolError
 from umqtt5.link import Link, dice
 from umqtt5.redirect import references
 
-TIMEOUT = 60
+TIMEOUT = 180
 
 
 class Dice:

@@ -6,7 +6,6 @@ from support.session import again, connected, make, settle, up
 from support.t import eq, raises, rows
 from umqtt5 import ResourceError, props
 
-TIMEOUT = 30
 HEAP = "64m"
 EVERY = [
     ("user_property", ("z", "1")),

@@ -5,7 +5,6 @@ from support.packets import DISCONNECT, PUBCOMP, PUBLISH, PUBREC, PUBREL
 from support.session import acks, again, connected, heard, settle, up
 from support.t import eq, rows
 
-TIMEOUT = 30
 SILENT = (PUBLISH, PUBREC, PUBREL)
 
 

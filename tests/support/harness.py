@@ -23,7 +23,7 @@ from . import mpy
 ROOT = mpy.ROOT
 TESTS = ROOT / "tests"
 INTERPRETERS = ("cpython", "micropython", "wasm32")
-TIMEOUT = 20  # seconds a test function may take; a module's TIMEOUT or TIMEOUTS = {"test_x": 60} says otherwise
+TIMEOUT = 90  # seconds a test function may take; a module's TIMEOUT or TIMEOUTS = {"test_x": 60} says otherwise
 _HEAP = {"micropython": "16m", "wasm32": "128m"}  # wasm32 runs without its collector
 _CONSTANTS = ("INTERPRETERS", "ONLY", "TIMEOUT", "TIMEOUTS", "HEAP")
 
@@ -169,7 +169,7 @@ class Run:
         self.output = []
         self.running = None
         self.began = time.monotonic()
-        self.deadline = time.monotonic() + 60  # for the start
+        self.deadline = time.monotonic() + 120  # for the start
         guard = threading.Thread(target=self._guard, daemon=True)
         guard.start()
         self.late = False
@@ -211,7 +211,7 @@ class Run:
             self.deadline = time.monotonic() + self._limit(name)
         elif kind in ("pass", "fail", "skip"):
             self.running = None
-            self.deadline = time.monotonic() + 60
+            self.deadline = time.monotonic() + 120
             self._set(name, kind, event.get("text", ""), "".join(self.output))
         elif kind == "broken":
             for n in self.names:

@@ -219,7 +219,7 @@ def _close(s, how):
 
 def _drain(s):
     # Bytes left unread would turn the closing into a reset.
-    s.settimeout(2)
+    s.settimeout(20)
     try:
         while s.recv(65536):
             pass
