@@ -225,7 +225,7 @@ class Board:
                 self._raw = False
 
     # -- for tests --------------------------------------------------------------------------------------------------------
-    def wait_for(self, text, timeout=40, start=0):
+    def wait_for(self, text, timeout=120, start=0):
         """Until the board has said `text` (bytes) after position `start`. Returns the position behind it."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -250,7 +250,7 @@ class Board:
         args = dict(self.args, main=False, run=code)
         start = Path(self.args["keep"] + ".json")
         start.write_text(json.dumps(args))
-        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=90)
+        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=240)
         return p.stdout + p.stderr
 
     def close(self):
