@@ -166,14 +166,15 @@ class Run:
             errors="replace",
             start_new_session=True,
         )
+        if self.stopped:  # while it was started
+            self._kill()
         self.output = []
         self.running = None
         self.began = time.monotonic()
         self.deadline = time.monotonic() + 120  # for the start
+        self.late = ended = False
         guard = threading.Thread(target=self._guard, daemon=True)
         guard.start()
-        self.late = False
-        ended = False
         with self.process.stdout as lines:
             for line in lines:
                 before, mark, event = line.partition("@@{")
@@ -338,6 +339,9 @@ class Runs:
         """End everything."""
         for r in self.order:
             r.stop()
+        for r in self.order:  # one of them may just have been starting its process
+            if r.thread is not None:
+                r.thread.join(10)
 
 
 RUNS = pytest.StashKey()
