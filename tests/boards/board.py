@@ -122,6 +122,7 @@ class Board:
     def _again(self, cause="soft"):
         self._proc.wait()
         os.close(self._in)
+        self._in = -1
         self.resets += 1
         self.args["cause"] = cause
         self._say(b"MPY: soft reboot\r\n" if cause == "soft" else b"\r\nrst:0x1\r\n")
