@@ -131,6 +131,8 @@ class Board:
     def reset(self):
         """Pull the reset line: hard reset, friendly prompt, main.py runs."""
         self._hard = True  # the thread does it: it alone starts and ends interpreters
+        while self._hard and self._thread.is_alive():
+            time.sleep(0.005)
 
     _hard = False
     pulled = False
@@ -138,7 +140,7 @@ class Board:
 
     def _say(self, data):
         self.output += data
-        while data and not self._stop:
+        while data and not self._stop and not self._hard:
             try:
                 data = data[os.write(self._master, data) :]
             except BlockingIOError:  # the port's buffer is full
