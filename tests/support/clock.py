@@ -11,7 +11,7 @@ import time as real
 _MODULES = ("core", "client", "connack", "link", "outbox", "rpc", "setup")
 
 
-class Clock:
+class _Clock:
     """What `time` is to the blocking face and its link. Not for asyncio or sockets, which wait by themselves."""
 
     def __init__(self):
@@ -40,3 +40,11 @@ class Clock:
     def time(self):
         """Seconds since the epoch."""
         return self._epoch + real.ticks_diff(self._now, self._start) // 1000
+
+
+_clock = _Clock()
+
+
+def Clock():
+    """The one clock of this process: test files may import each other (test_faces.py)."""
+    return _clock
