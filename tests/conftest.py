@@ -20,8 +20,11 @@ from support.fixtures import *  # noqa: E402,F403
 
 
 def pytest_configure(config):
-    """SIGTERM ends a session as Ctrl-C does: brokers, agents and interpreters are ended with it."""
+    """SIGTERM ends a session as Ctrl-C does: brokers, agents and interpreters are ended with it.
+
+    A shell that starts pytest in the background has it ignore SIGINT, and all that the tests start with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_pycollect_makemodule(module_path, parent):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -165,7 +166,7 @@ def test_no_connection_is_an_error_of_connect(agent, server):
     start = time.monotonic()
     event = agent.do("connect", port=server.port, timeout=1)
     assert (event["ev"], event["type"]) == ("error", "OSError")
-    assert 0.8 < time.monotonic() - start < 3
+    assert 0.8 < time.monotonic() - start < 8  # and not the default, 10
     del server.answers[CONNECT]
     up(agent, server)
     agent.none("disconnected")
@@ -277,7 +278,7 @@ def test_end_of_input_disconnects_and_exits(agent, server):
 def test_quit_exits_without_disconnect(agent, server):
     up(agent, server)
     agent.send("quit")
-    assert agent.process.wait(5) == 0
+    assert agent.process.wait(60) == 0
     server.wait_closed()
     server.nothing(0)
 
@@ -471,8 +472,8 @@ def test_the_echo_mechanism_answers_in_turn(agent, server):
 def test_ping_and_keep_alive_report_each_pong(agent, server):
     up(agent, server, keepalive=1)
     assert agent.do("ping")["ev"] == "pong"
-    assert "tag" not in agent.wait("pong", timeout=3)
-    assert len(server.of(PINGREQ)) == 2
+    assert "tag" not in agent.wait("pong")
+    assert len(server.of(PINGREQ)) >= 2
 
 
 def test_stats_count(agent, server, interpreter):
@@ -504,7 +505,7 @@ def test_hold_stops_reading_and_goes_on(agent, server):
 
 def test_it_answers_while_the_server_takes_nothing(agents, server):
     agent = agents(heap="16m")
-    up(agent, server)
+    up(agent, server, timeout=60)  # how long a server may take nothing
     server.stall()
     for i in range(40):
         agent.send("publish", topic="t", payload_hex="00" * 100000, tag="p%d" % i)
@@ -640,11 +641,15 @@ def test_reconnect_keeps_the_link_up(agent, server):
     up(agent, server, **fields)
     assert agent.do("subscribe", filters=[["mine", 1]])["ev"] == "subscribed"
     server.wait_for(SUBSCRIBE)
+    asked = threading.Event()
+    server.answers[CONNECT] = lambda server, p: asked.wait(60) and connack()
     server.close()
     assert agent.wait("disconnected")["by"] == "network"
     pid = agent.do("publish", topic="queued", qos=1)["packet_id"]
     assert agent.do("publish", topic="lost")["ev"] == "error"
+    asked.set()  # the wait before a new try is random and may be next to nothing: not before the two are published
     event = agent.wait("connected")
+    del server.answers[CONNECT]
     assert "tag" not in event and event["session_present"] is False
     p = server.wait_for(PUBLISH)
     assert (p.topic, p.pid, p.dup) == ("queued", pid, 0)
@@ -706,7 +711,7 @@ def test_an_undocumented_exception_ends_it_with_a_traceback_and_70(agents, check
     agent = agents(path=checkout / "tools" / "agent.py")
     up(agent, server)
     agent.send("ping")
-    assert agent.process.wait(10) == 70
+    assert agent.process.wait(60) == 70
     agent.kill()
     assert "KeyError" in agent.stderr and "Traceback" in agent.stderr
 

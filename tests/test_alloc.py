@@ -9,7 +9,7 @@ from support.wire0 import Wire0, measure
 from umqtt5 import MQTTClient, props
 
 INTERPRETERS = ("micropython", "wasm32")
-TIMEOUT = 60
+TIMEOUT = 180
 EXPIRY = props.encode(message_expiry=3600)
 PAIRS = props.encode(content_type="text/plain", user_property=("k", "v"))
 MSG = b"0123456789abcdef0123456789abcdef"

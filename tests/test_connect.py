@@ -1,13 +1,14 @@
 """CONNECT (3.1): each flag, field and property, the Will with its own, what is refused before a byte leaves, and the session."""
 
 from support import packets as P
+from support.clock import Clock
 from support.packets import AUTH, CONNECT, DISCONNECT, PUBLISH, SUBSCRIBE
 from support.peer import Peer
 from support.session import again, connected, heard, make, settle
 from support.t import eq, raises, rows
 from umqtt5 import MQTTException, ProtocolError, Refused, props
 
-TIMEOUT = 30
+time = Clock()
 
 
 def sent(clean_start=True, will=None, **options):
@@ -348,8 +349,6 @@ def test_no_connack_in_time_closes():
 
 def test_a_timeout_of_one_connect_is_no_other():
     """Neither the next connect() nor wait() takes it over; it bounds a CONNECT that cannot be written, too."""
-    import time
-
     peer = Peer({CONNECT: None})
     c = make(peer, timeout=1)
     for stalled in rows((False, True)):
@@ -503,8 +502,6 @@ def test_assigned_client_identifier_is_used_again():
 
 def test_session_ends_when_its_interval_is_over():
     """4.1.0-2: interval 0, at close; interval 1 s, after it."""
-    import time
-
     for expiry in rows((0, 1)):
         c, peer = connected({PUBLISH: None}, session_expiry=expiry)
         c.publish("t", b"1", qos=2)
@@ -522,8 +519,6 @@ def test_session_ends_when_its_interval_is_over():
 
 def test_server_may_shorten_the_session():
     """U-11: the interval in CONNACK is the one in force."""
-    import time
-
     c, peer = connected({PUBLISH: None}, {"session_expiry_interval": 1}, session_expiry=1000)
     c.publish("t", b"1", qos=2)
     peer.send(P.pubrec(1))

@@ -11,7 +11,7 @@ import test_subscribe
 from support import faces
 
 INTERPRETERS = ("cpython", "micropython")
-TIMEOUT = 120
+TIMEOUT = 300
 HEAP = "64m"
 
 

@@ -6,8 +6,6 @@ from support.session import again, connected, heard, settle, up
 from support.t import eq, rows
 from umqtt5 import props
 
-TIMEOUT = 30
-
 
 def window(n, **options):
     """A connection with that Receive Maximum whose server acknowledges nothing by itself."""

@@ -4,7 +4,7 @@ from support.packets import puback, pubcomp, pubrec
 from support.t import INTERPRETER, eq, rows
 from umqtt5 import MQTTClient
 
-TIMEOUT = 120
+TIMEOUT = 300
 
 
 class Counter:

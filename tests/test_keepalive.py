@@ -1,20 +1,12 @@
 """Keep-alive (3.1.2.10, 3.12, 3.13): pings in time, whatever else is sent; no answer means that the connection is dead."""
 
-import time
-
 from support import packets as P
+from support.clock import Clock
 from support.packets import PINGREQ, PINGRESP
 from support.session import connected, heard, settle, up
 from support.t import eq, raises, rows
 
-TIMEOUT = 30
-ONLY = {  # these take seconds
-    "test_pings_while_idle": ("cpython", "micropython"),
-    "test_pings_although_messages_are_sent": ("cpython", "micropython"),
-    "test_the_server_chooses_the_interval": ("cpython", "micropython"),
-    "test_no_answer_closes": ("cpython", "micropython"),
-    "test_an_answer_in_pieces_or_behind_other_packets_counts": ("cpython", "micropython"),
-}
+time = Clock()
 
 
 def run(c, ms, also=None):

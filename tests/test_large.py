@@ -6,7 +6,7 @@ from support.session import acks, again, connected, heard, settle, up, violated
 from support.t import eq, raises, rows
 from umqtt5 import ResourceError, props
 
-TIMEOUT = 60
+TIMEOUT = 180
 
 
 def chunks(c):

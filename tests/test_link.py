@@ -1,7 +1,6 @@
 """link: when to try again, where, and when to stop; against the server in memory, with dice that roll what the test says."""
 
-import time
-
+from support.clock import Clock
 from support.packets import CONNECT, SUBSCRIBE, connack, disconnect, publish
 from support.peer import Peer
 from support.t import INTERPRETER, eq, raises, rows
@@ -10,7 +9,8 @@ from umqtt5.core import ProtocolError
 from umqtt5.link import Link, dice
 from umqtt5.redirect import references
 
-TIMEOUT = 60
+TIMEOUT = 180
+time = Clock()
 
 
 class Dice:

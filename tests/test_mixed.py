@@ -6,7 +6,7 @@ from support.session import connected, up
 from support.t import eq, rows
 from umqtt5 import ResourceError
 
-TIMEOUT = 60
+TIMEOUT = 180
 
 
 class Dice:

@@ -4,7 +4,7 @@ from support.t import INTERPRETER, eq, raises, rows
 from umqtt5 import props, wire
 
 HEAP = "8m"
-TIMEOUT = 60
+TIMEOUT = 180
 
 # 2.2.2.2, transcribed from the specification: name, identifier, type, packets that a client may send it in (0: the Will).
 WILL, CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT, AUTH = 0, 1, 3, 8, 10, 14, 15

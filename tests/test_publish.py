@@ -1,12 +1,14 @@
 """PUBLISH out (3.3): bytes on the wire, every property, arguments refused before a byte leaves, one packet in one write."""
 
 from support import packets as P
+from support.clock import Clock
 from support.packets import PUBLISH
 from support.session import again, connected, make, settle, up
 from support.t import eq, raises, rows
 from umqtt5 import ResourceError, props
 
-TIMEOUT = 30
+time = Clock()
+
 HEAP = "64m"
 EVERY = [
     ("user_property", ("z", "1")),
@@ -411,8 +413,6 @@ def test_drop_policies():
 
 
 def test_expired_messages_are_dropped_and_the_interval_shrinks():
-    import time
-
     c, peer = connected(session_expiry=100)
     c.drop()
     short = props.encode(message_expiry=1)

@@ -1,11 +1,13 @@
 """QoS 2 both ways (4.3.3): exactly once, whatever is repeated, refused, lost or answered late, and over a reconnect."""
 
 from support import packets as P
+from support.clock import Clock
 from support.packets import DISCONNECT, PUBCOMP, PUBLISH, PUBREC, PUBREL
 from support.session import acks, again, connected, heard, settle, up
 from support.t import eq, rows
 
-TIMEOUT = 30
+time = Clock()
+
 SILENT = (PUBLISH, PUBREC, PUBREL)
 
 
@@ -330,8 +332,6 @@ def test_both_sides_use_the_same_identifiers():
 
 def test_handshake_is_finished_although_the_message_has_expired():
     """4.3.3-13"""
-    import time
-
     c, peer = silent()
     got = heard(c)
     peer.send(P.publish("t", b"x", 2, 5, {"message_expiry_interval": 1}))
@@ -346,8 +346,6 @@ def test_handshake_is_finished_although_the_message_has_expired():
 
 def test_a_sent_message_never_expires():
     """4.3.3-7"""
-    import time
-
     from umqtt5 import props
 
     c, peer = silent()

@@ -8,7 +8,7 @@ from support.t import eq, raises, rows
 from umqtt5 import MQTTClient, ResourceError, props
 from umqtt5 import setup as _setup
 
-TIMEOUT = 60
+TIMEOUT = 180
 assert _setup
 
 

@@ -24,10 +24,10 @@ def test_a_program_of_the_readme_runs(number, interpreter, broker, tmp_path):
     with brokers.Subscriber(broker.port, "#") as subscriber:
         if interpreter == "cpython":
             env = dict(os.environ, PYTHONPATH=str(mpy.ROOT))
-            done = subprocess.run([sys.executable, str(path)], env=env, capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run([sys.executable, str(path)], env=env, capture_output=True, text=True, timeout=120, check=False)
             code = done.returncode
         else:
-            done = mpy.run([path], timeout=30)
+            done = mpy.run([path], timeout=120)
             code = done.code
         assert code == 0, done.stdout + done.stderr
         for word, line in PRINTS.items():

@@ -6,7 +6,6 @@ from support.session import connected, heard, settle, up, violated
 from support.t import eq, raises, rows
 from umqtt5 import ProtocolError, ResourceError
 
-TIMEOUT = 30
 EVERY = [
     ("user_property", ("b", "1")),
     ("payload_format_indicator", 1),

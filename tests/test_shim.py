@@ -186,7 +186,7 @@ def test_poll_gives_the_object_back():
     eq(list(poller.ipoll(0)), [])
     start = time.ticks_ms()
     eq(poller.poll(50), [])
-    assert 40 <= time.ticks_diff(time.ticks_ms(), start) < 500
+    assert 40 <= time.ticks_diff(time.ticks_ms(), start) < 20000
     b.write(b"x")
     for obj, event in poller.ipoll(1000):
         assert obj is a
@@ -236,7 +236,7 @@ def test_ticks_wrap():
     raises(OverflowError, time.ticks_add, 0, PERIOD >> 1)
     a = time.ticks_ms()
     time.sleep_ms(30)
-    assert 25 <= time.ticks_diff(time.ticks_ms(), a) < 500
+    assert 25 <= time.ticks_diff(time.ticks_ms(), a) < 20000
     assert 0 <= time.ticks_us() < PERIOD
 
 

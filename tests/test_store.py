@@ -7,7 +7,7 @@ from support.t import INTERPRETER, eq, raises, rows, scratch, skip
 from umqtt5 import store
 
 INTERPRETERS = ("cpython", "micropython", "wasm32")
-TIMEOUT = 60
+TIMEOUT = 180
 _n = [0]
 
 

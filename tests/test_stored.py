@@ -6,7 +6,7 @@ from support.t import eq, raises, rows, scratch
 from umqtt5 import MQTTClient, ProtocolError, ResourceError
 from umqtt5.store import FileStore
 
-TIMEOUT = 60
+TIMEOUT = 180
 _n = [0]
 
 

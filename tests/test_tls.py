@@ -52,7 +52,7 @@ def tls_server(certs):
 def connect(agent, port, host="localhost", **tls):
     """The event that ends a try to connect."""
     tls = {k: str(v) for k, v in tls.items() if not isinstance(v, bool)} | {k: v for k, v in tls.items() if isinstance(v, bool)}
-    return agent.do("connect", port=port, host=host, client_id="tls-node", rx=2000, inflight=8000, tls=tls)
+    return agent.do("connect", port=port, host=host, client_id="tls-node", rx=2000, inflight=8000, tls=tls, timeout=60)
 
 
 def refused(ev, *words):
@@ -173,7 +173,7 @@ def test_handshake_is_bounded_by_the_timeout(agent, server):
     start = time.monotonic()
     ev = agent.do("connect", port=server.port, host="localhost", tls={"verify": False}, timeout=1)
     assert (ev["ev"], ev["type"]) == ("error", "OSError"), ev
-    assert 0.8 < time.monotonic() - start < 4
+    assert 0.8 < time.monotonic() - start < 8  # and not the default, 10
     assert server.received[:1] == b"\x16"  # it was a hello
 
 
@@ -212,7 +212,7 @@ def test_packets_of_one_record_are_all_delivered(agent, certs, tls_server):
     s.send(b"".join(publish("t", b"%03d" % i, i % 2, i + 1) for i in range(100)))
     for _ in range(100):
         agent.wait("message")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30  # the next thing that would wake it is the keep-alive, after 45 s
     assert [p for _, p in agent.messages()] == [b"%03d" % i for i in range(100)]
 
 
@@ -228,7 +228,7 @@ def test_large_message_through_a_stalled_network(agent, mosquitto, certs, proxie
         agent.send("publish", topic="big", payload_hex=half.hex(), qos=0)
         time.sleep(0.7)
         p.go()
-        assert sub.wait(1, 20) == [("big", half)]
+        assert sub.wait(1) == [("big", half)]
     assert agent.do("ping")["ev"] == "pong"
 
 
@@ -370,7 +370,7 @@ def test_asyncio_face(tmp_path, interpreter, mosquitto, certs):
         done = mpy.run(args, heap="2m")
     else:
         env = {"PYTHONPATH": str(mpy.ROOT)}
-        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=30, env=env)
+        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=120, env=env)
     assert done.stdout == "True\n", done
 
 
@@ -408,5 +408,5 @@ def test_context_of_the_program_and_bytes(tmp_path, interpreter, mosquitto, cert
         done = mpy.run(args, heap="2m")
     else:
         env = {"PYTHONPATH": str(mpy.ROOT)}
-        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=30, env=env)
+        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=120, env=env)
     assert done.stdout == "True\n", done

@@ -21,7 +21,7 @@ from support.session import connected, heard, make, settle, up, violated
 from support.t import eq, raises, rows
 from umqtt5 import ProtocolError, Refused
 
-TIMEOUT = 60
+TIMEOUT = 180
 
 KINDS = (CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
 ACKS = (PUBACK, PUBREC, PUBREL, PUBCOMP)

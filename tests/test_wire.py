@@ -6,7 +6,7 @@ from support.t import INTERPRETER, eq, raises, rows, skip
 from umqtt5 import wire
 
 HEAP = "8m"
-TIMEOUT = 60
+TIMEOUT = 180
 
 # 2.2.2.2, transcribed from the specification: identifier, type, packets that a server may send it in.
 # Types: f 0 or 1; 2, 4 bytes; z the same but not zero; s string; t topic; b binary; v variable byte integer; p string pair.

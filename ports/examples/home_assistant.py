@@ -11,7 +11,7 @@ relay/set. The discovery messages are retained; they are sent again when Home As
 import json
 from time import ticks_add, ticks_diff, ticks_ms
 
-from umqtt5 import MQTTClient
+from umqtt5 import MQTTClient, MQTTException
 from umqtt5.link import Link
 
 DISCOVERY = "homeassistant"
@@ -25,7 +25,8 @@ class Node:
         self.name = name
         self.read = read
         self.switch = switch
-        self.on = False
+        self.on = self.stale = False
+        self.dropped = 0
         self.every = seconds * 1000
         self.next = ticks_ms()
         options.setdefault("inflight", 3000)
@@ -47,12 +48,22 @@ class Node:
             more["device"] = device
             yield "%s/%s/%s/%s/config" % (DISCOVERY, kind, self.name, what), more
 
+    def send(self, topic, payload, retain=True, qos=1):
+        """Publish. What cannot be sent (QoS 0 while the connection dies) or kept (QoS 1, no room) is counted in `dropped`: the
+        next temperature comes anyway, all the rest is announced when what waits is acknowledged."""
+        try:
+            self.client.publish(topic, payload, retain, qos)
+        except (OSError, MQTTException):
+            self.dropped += 1
+            self.stale = self.stale or qos > 0
+
     def announce(self):
         """Discovery, availability and states."""
+        self.stale = False
         for topic, config in self.configs():
-            self.client.publish(topic, json.dumps(config), True, 1)
-        self.client.publish(self.base + "/available", "online", True, 1)
-        self.client.publish(self.base + "/relay", "on" if self.on else "off", True, 1)
+            self.send(topic, json.dumps(config))
+        self.send(self.base + "/available", "online")
+        self.send(self.base + "/relay", "on" if self.on else "off")
         self.next = ticks_ms()
 
     def up(self, client, session_present):
@@ -66,7 +77,7 @@ class Node:
         self.on = bytes(message.payload()) == b"on"
         if self.switch:
             self.switch(self.on)
-        self.client.publish(self.base + "/relay", "on" if self.on else "off", True, 1)
+        self.send(self.base + "/relay", "on" if self.on else "off")
 
     def status(self, message):
         """Home Assistant has started, or stops."""
@@ -76,10 +87,12 @@ class Node:
     def poll(self, ms=0):
         """To be called again and again."""
         self.link.poll(ms)
+        if self.link.up and self.stale and not self.client.pending():
+            self.announce()
         if self.link.up and ticks_diff(ticks_ms(), self.next) >= 0:
             self.next = ticks_add(ticks_ms(), self.every)
             if self.read:
-                self.client.publish(self.base + "/temperature", "%.1f" % self.read(), False, 0)
+                self.send(self.base + "/temperature", "%.1f" % self.read(), False, 0)
 
 
 def main(name, host, port):

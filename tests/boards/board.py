@@ -10,6 +10,7 @@ friendly prompt, and puts it back into the raw prompt when that is where the res
 `pull_at(text, n)`: pull the cable (and with it the power) when the n-th `text` arrives from mpremote. The flash file stays.
 """
 
+import fcntl
 import json
 import os
 import pty
@@ -71,6 +72,7 @@ class Board:
         a = termios.tcgetattr(slave)
         a[0] = a[1] = a[3] = 0
         termios.tcsetattr(slave, termios.TCSANOW, a)
+        os.set_blocking(self._master, False)  # nobody may be reading: the thread must hear of close() all the same
         self._slave = slave  # kept open: the port is there whoever comes and goes
         self.port = os.ttyname(slave)
         self._raw = False
@@ -89,7 +91,7 @@ class Board:
         _quiet(s)
         self._proc = subprocess.Popen(
             [micropython(), "-i", str(HERE / "boot.py"), str(start)], stdin=s, stdout=s, stderr=s,
-            preexec_fn=lambda: (os.setsid(), __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0)),
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
         )  # fmt: skip
         os.close(s)
         os.set_blocking(self._in, False)
@@ -105,6 +107,7 @@ class Board:
         cause, ms = "soft", 0
         if self._hard:
             cause, self._hard = "hard", False
+            note.unlink(missing_ok=True)  # a program that asked for a reset in the same moment has got it
         elif note.exists() and note.read_bytes()[4:]:
             data = note.read_bytes()
             cause, ms = data[4 : 4 + int.from_bytes(data[:4], "big")].decode().split()
@@ -119,6 +122,7 @@ class Board:
     def _again(self, cause="soft"):
         self._proc.wait()
         os.close(self._in)
+        self._in = -1
         self.resets += 1
         self.args["cause"] = cause
         self._say(b"MPY: soft reboot\r\n" if cause == "soft" else b"\r\nrst:0x1\r\n")
@@ -126,9 +130,9 @@ class Board:
 
     def reset(self):
         """Pull the reset line: hard reset, friendly prompt, main.py runs."""
-        self._raw = False
-        self._hard = True
-        self._proc.kill()
+        self._hard = True  # the thread does it: it alone starts and ends interpreters
+        while self._hard and self._thread.is_alive():
+            time.sleep(0.005)
 
     _hard = False
     pulled = False
@@ -136,7 +140,11 @@ class Board:
 
     def _say(self, data):
         self.output += data
-        os.write(self._master, data)
+        while data and not self._stop and not self._hard:
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:  # the port's buffer is full
+                select.select([], [self._master], [], 0.05)
 
     def _run(self):
         start = b""
@@ -145,6 +153,9 @@ class Board:
             ready, room, _ = select.select(more, [self._in] if self._typed else [], [], 0.05)
             if room:
                 self._type(b"")
+            if self._hard:
+                self._raw = False
+                self._proc.kill()
             if not ready and self._note.exists() and self._note.read_bytes()[4:]:
                 self._proc.kill()  # a program that was the main program asked for a reset
             if self._master in ready:
@@ -172,7 +183,8 @@ class Board:
                     data = b""
                 if not data:
                     start = b""
-                    self._again(self._why())
+                    if not self._stop:
+                        self._again(self._why())
                     continue
                 # the unix port adds a CR of its own to each CR LF
                 out = (self._last + data).replace(b"\r\r\n", b"\r\n")
@@ -200,12 +212,12 @@ class Board:
             pass
 
     def _pull(self):
+        self.pulled = True  # before the other end can notice: it may tell the test at once
         self._proc.kill()
         self._proc.wait()
         os.close(self._slave)
         os.close(self._master)
         self._master = self._slave = -1
-        self.pulled = True
 
     def _mode(self, data):
         # which prompt are we in: a soft reset comes back to the same one
@@ -216,7 +228,7 @@ class Board:
                 self._raw = False
 
     # -- for tests --------------------------------------------------------------------------------------------------------
-    def wait_for(self, text, timeout=40, start=0):
+    def wait_for(self, text, timeout=120, start=0):
         """Until the board has said `text` (bytes) after position `start`. Returns the position behind it."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -241,20 +253,20 @@ class Board:
         args = dict(self.args, main=False, run=code)
         start = Path(self.args["keep"] + ".json")
         start.write_text(json.dumps(args))
-        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=90)
+        p = subprocess.run([micropython(), str(HERE / "boot.py"), str(start)], capture_output=True, text=True, timeout=240)
         return p.stdout + p.stderr
 
     def close(self):
+        """Power off. A second call does nothing: the numbers of its files may belong to others by then."""
         self._stop = True
-        self._thread.join(2)
+        self._thread.join()  # none of its waits is longer than 0.2 s; while it runs, the interpreter and the files are its own
         if self._proc.poll() is None:
             self._proc.send_signal(signal.SIGKILL)
             self._proc.wait()
         for fd in (self._master, self._slave, self._in):
-            try:
+            if fd >= 0:
                 os.close(fd)
-            except OSError:
-                pass
+        self._master = self._slave = self._in = -1
 
     def __enter__(self):
         return self

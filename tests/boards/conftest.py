@@ -16,14 +16,14 @@ sys.path.insert(0, str(ROOT / "tools"))
 import board as board_module  # noqa: E402
 
 
-def tool(name, *args, root=ROOT, timeout=90):
+def tool(name, *args, root=ROOT, timeout=240):
     """Run tools/NAME with arguments; returns the finished process (text)."""
     return subprocess.run(
         [sys.executable, str(root / "tools" / name), *[str(a) for a in args]], capture_output=True, text=True, timeout=timeout
     )
 
 
-def mpremote(port, *args, timeout=90):
+def mpremote(port, *args, timeout=240):
     """Run mpremote against a port."""
     return subprocess.run(
         [sys.executable, "-m", "mpremote", "connect", port, *[str(a) for a in args]],

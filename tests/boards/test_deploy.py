@@ -155,7 +155,7 @@ def test_new_library_that_does_not_import_is_taken_back(boards, checkout):
     at = len(b.output)
     p = tool("deploy.py", "--port", b.port, "--board", "esp32", root=new)
     assert p.returncode == 1 and "started" not in p.stdout
-    b.wait_for(b"settings.json: not found", 40, at)  # the old main.py runs again
+    b.wait_for(b"settings.json: not found", 120, at)  # the old main.py runs again
 
 
 def test_romfs(boards, checkout, settings):

@@ -129,13 +129,13 @@ def test_running_pico_is_sent_into_its_boot_loader(boards, uf2, tmp_path):
     drive = tmp_path / "RPI-RP2"
 
     def appear():
-        if until(lambda: "bootloader" in b.causes, 40):
+        if until(lambda: "bootloader" in b.causes, 120):
             drive.mkdir()
             (drive / "INFO_UF2.TXT").write_text("Board-ID: RPI-RP2\n")
 
     t = threading.Thread(target=appear)
     t.start()
-    p = tool("flash.py", uf2(0xE48BFF56), "--port", b.port, "--drive", drive, "--wait", "10")
+    p = tool("flash.py", uf2(0xE48BFF56), "--port", b.port, "--drive", drive, "--wait", "60")
     t.join()
     assert p.returncode == 0 and "into the boot loader" in p.stdout, p.stdout + p.stderr
     assert (drive / "firmware.uf2").exists()

@@ -24,7 +24,7 @@ def names():
 @lru_cache(None)
 def results(interpreter, case):
     exe = INTERPRETER[interpreter] or board.micropython()
-    p = subprocess.run([exe, str(CASES / "run.py"), case], capture_output=True, text=True, timeout=120)
+    p = subprocess.run([exe, str(CASES / "run.py"), case], capture_output=True, text=True, timeout=300)
     found = {}
     name = None
     for line in p.stdout.splitlines():

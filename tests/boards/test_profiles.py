@@ -108,7 +108,7 @@ def test_each_module_of_a_profile_imports_without_the_others(profile, tmp_path):
         + "".join("import umqtt5.%s\n" % m for m in names)
         + "print('ALL')"
     )
-    p = subprocess.run([board.micropython(), "-X", "heapsize=8m", "-c", code], capture_output=True, text=True, timeout=90)
+    p = subprocess.run([board.micropython(), "-X", "heapsize=8m", "-c", code], capture_output=True, text=True, timeout=240)
     assert p.stdout.strip() == "ALL", p.stdout + p.stderr
 
 

@@ -37,7 +37,7 @@ class Node:
         except OSError:
             pass
 
-    def until(self, done, seconds=10):
+    def until(self, done, seconds=60):
         """Go on until done() says so."""
         end = time.monotonic() + seconds
         while not done():
@@ -62,7 +62,7 @@ def outbound(proxy, sub, qos, n, cut=None):
     node.until(lambda: node.c.isconnected() and not node.c.pending())
     passed = proxy.up, proxy.down
     node.end()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not set(want) <= {m.payload for m in sub.got} and time.monotonic() < end:
         time.sleep(0.002)
     got = [m.payload for m in sub.got]
@@ -124,6 +124,7 @@ def test_broker_restarts_with_persistence(agent, mosquitto, proxies):
         with Subscriber(b.port, "t", client_id="sub") as sub:
             sent = _some(agent, 10, want)
             sub.wait(len(sent))
+            _inflight(agent, 0)
         b.stop()
         agent.wait("disconnected")
         sent = _some(agent, 10, want)
@@ -131,8 +132,8 @@ def test_broker_restarts_with_persistence(agent, mosquitto, proxies):
         b.start()
         with Subscriber(b.port, "t", client_id="sub") as sub:
             proxy.refuse = False
-            assert agent.wait("connected", timeout=40)["session_present"] is True
-            got = [p for _, p in sub.wait(len(sent), 20)]
+            assert agent.wait("connected")["session_present"] is True
+            got = [p for _, p in sub.wait(len(sent))]
             _inflight(agent, 0)
             assert sorted(got) == sorted(sent), restart
 
@@ -156,12 +157,12 @@ def test_broker_restarts_without_persistence(agent, mosquitto, proxies):
         b.start()
         with Subscriber(b.port, "t") as sub:
             proxy.refuse = False
-            assert agent.wait("connected", timeout=40)["session_present"] is False
-            got = [p for _, p in sub.wait(len(sent), 20)]
+            assert agent.wait("connected")["session_present"] is False
+            got = [p for _, p in sub.wait(len(sent))]
             _inflight(agent, 0)
             assert sorted(got) == sorted(sent)
-            time.sleep(0.2)
-            sub.publish("back", b"x", 1)  # the subscription has been made again
+            agent.wait("subscribed")  # the subscription has been made again
+            sub.publish("back", b"x", 1)
             assert agent.wait("message")["topic"] == "back"
 
 
@@ -176,7 +177,7 @@ def _some(agent, count, want):
     return out
 
 
-def _inflight(agent, n, seconds=20):
+def _inflight(agent, n, seconds=60):
     end = time.monotonic() + seconds
     while agent.do("stats")["inflight"] != n:
         assert time.monotonic() < end
@@ -216,7 +217,7 @@ def test_sigkills_lose_nothing(agents, interpreter, broker, tmp_path):
                     promised.append((e["tag"], tags[e["tag"]]))
                 full = e.get("type") == "ResourceError"  # it was told that this one is not taken
                 assert e["ev"] not in ("error", "garbage") or full, e
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while len({m.payload for m in sub.got}) < len(promised) and time.monotonic() < end:
             time.sleep(0.05)
         got = [m.payload.decode() for m in sub.got]
@@ -236,8 +237,8 @@ def test_half_open_connection_is_given_up(agent, broker, proxies):
         assert agent.do("connect", port=proxy.port, **fields)["ev"] == "connected"
         proxy.cut("silence")
         pid = agent.do("publish", topic="t", payload="x", qos=2)["packet_id"]
-        assert agent.wait("disconnected", timeout=8)["by"] == "network"
-        agent.wait("acked", packet_id=pid, timeout=20)
+        assert agent.wait("disconnected", timeout=30)["by"] == "network"
+        agent.wait("acked", packet_id=pid)
         assert sub.wait() == [("t", b"x")]
 
 
@@ -251,6 +252,6 @@ def test_stall_in_the_middle_of_a_packet(agent, broker, proxies):
     proxy.how = "silence"
     with Subscriber(broker.port) as pub:
         pub.publish("t", b"a longer payload", 1)
-    assert agent.wait("disconnected", timeout=8)["by"] == "network"
-    agent.wait("connected", timeout=20)
-    assert agent.wait("message", timeout=20)["payload_hex"] == b"a longer payload".hex()
+    assert agent.wait("disconnected", timeout=30)["by"] == "network"
+    agent.wait("connected")
+    assert agent.wait("message")["payload_hex"] == b"a longer payload".hex()

@@ -9,7 +9,7 @@ from support.t import INTERPRETER, eq, rows
 from umqtt5 import MQTTClient, ProtocolError
 
 INTERPRETERS = ("cpython", "micropython")
-TIMEOUT = 120
+TIMEOUT = 300
 HEAP = "2m"
 ONLY = {"test_memory_stays_flat": ("micropython",), "test_cpython_peak_is_bounded": ("cpython",)}
 

@@ -95,7 +95,7 @@ def inner():
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         return done.stdout + done.stderr
@@ -154,7 +154,7 @@ def test_without_micropython_ci_fails_and_others_skip(inner):
             sample.write_text(text)
             command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no_micropython", "-p", "no:cacheprovider"]
             out = subprocess.run(
-                [*command, str(sample)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+                [*command, str(sample)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
             ).stdout
             assert outcome in out and "not installed" in out, out
     finally:

@@ -28,7 +28,7 @@ def machine(tmp_path):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
         clean.update(PATH=str(tmp_path / "bin"), PYTHONPATH=str(tmp_path / "modules"), **env)
         command = [sys.executable, "tools/setup_env.py", what]
-        done = subprocess.run(command, cwd=home, env=clean, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=home, env=clean, capture_output=True, text=True, timeout=300, check=False)
         return done.returncode, done.stdout + done.stderr
 
     run.home = home

@@ -36,7 +36,7 @@ def python(code, cwd, **env):
     """Run code in a fresh CPython that knows the project only by the current directory or env."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env={**clean, **env}, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=cwd, env={**clean, **env}, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -56,7 +56,7 @@ def test_pip_install_brings_the_shim(tmp_path):
     for name in ("umqtt5", "ports", "pyproject.toml", "README.md", "LICENSE"):
         if (ROOT / name).exists():
             subprocess.run(["cp", "-r", str(ROOT / name), str(copy)], check=True)
-    done = subprocess.run(pip + [str(copy)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(pip + [str(copy)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     out = python(LOOK.format(first="os", module="umqtt5_host"), tmp_path, PYTHONPATH=str(target))
     assert out == str(target / "umqtt5_host/__init__.py")
@@ -129,12 +129,12 @@ def test_ticks_can_be_put_before_the_wrap():
 
     period = 1 << 30
     try:
-        umqtt5_host.set_ticks(period - 5)
+        umqtt5_host.set_ticks(period - 500)
         start = time.ticks_ms()
-        assert start >= period - 5
-        time.sleep_ms(30)
+        assert start >= period - 500
+        time.sleep_ms(520)
         now = time.ticks_ms()
         assert now < start, "the counter wrapped"
-        assert 20 <= time.ticks_diff(now, start) < 1000
+        assert 500 <= time.ticks_diff(now, start) < 20000
     finally:
         umqtt5_host.set_ticks(0)

@@ -18,7 +18,7 @@ SUBSCRIBE = b"\x82\x07\x00\x09\x00\x00\x01a\x02"
 
 def dial(port, connect=True):
     """A connected socket; the CONNACK is read."""
-    s = socket.create_connection(("127.0.0.1", port), 5)
+    s = socket.create_connection(("127.0.0.1", port), 60)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if connect:
         s.sendall(CONNECT)
@@ -92,7 +92,7 @@ def test_proxy_cuts_at_every_byte_up(server, how, up):
         server.wait_connected()
         server.wait_closed()
         assert server.received == CONNECT[:up]
-        s.settimeout(0.1)
+        s.settimeout(0.1 if how == "silence" else 60)
         ends(s, how)
 
 
@@ -136,7 +136,8 @@ def test_proxy_splits_delays_joins_and_stalls(server):
         start = time.monotonic()
         s = dial(p.port)
         assert time.monotonic() - start > len(CONNECT) * 0.01
-        assert len([r for r in server.record if r[2] == "in"]) == len(CONNECT)
+        assert p.current.pieces["up"] == [1] * len(CONNECT)
+        assert len([r for r in server.record if r[2] == "in"]) > 1  # a server that is late reads several of them at once
         p.chunk = p.delay = 0
         p.join = 0.5
         for _ in range(5):

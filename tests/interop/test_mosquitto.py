@@ -113,12 +113,12 @@ def test_wills(agents, plain, name):
 def test_will_delay_ends_with_a_new_connection(agents, plain, name):
     """3.1.3-9"""
     with brokers.Subscriber(plain.port, name) as paho:
-        will = {"topic": name, "payload": "late", "props": {"will_delay_interval": 1}}
+        will = {"topic": name, "payload": "late", "props": {"will_delay_interval": 2}}
         a = agents()
         connect(a, plain, name, will=will, props={"session_expiry_interval": 30})
         a.do("drop")
         connect(a, plain, name, will=will, props={"session_expiry_interval": 30}, clean_start=False)
-        time.sleep(1.6)
+        time.sleep(2.6)
         assert paho.got == []
         a.do("drop")
         paho.wait(1)
@@ -164,7 +164,9 @@ def test_shared_subscription(agents, plain, name):
             paho.publish(name, str(i), 1)
     a.wait("message")
     b.wait("message")
-    time.sleep(0.3)
+    end = time.monotonic() + 60
+    while len(a.messages() + b.messages()) < 10 and time.monotonic() < end:
+        time.sleep(0.02)
     assert sorted(int(p) for t, p in a.messages() + b.messages()) == list(range(10))
 
 
@@ -181,7 +183,7 @@ def test_session_goes_on(agent, plain, name):
     assert connect(agent, plain, name, clean_start=False, **fields)["session_present"] is True
     got = [agent.wait("message") for _ in range(2)]
     assert [bytes.fromhex(e["payload_hex"]) for e in got] == [b"1", b"2"]
-    assert all(97 <= e["props"]["message_expiry_interval"] < 100 for e in got)
+    assert all(40 <= e["props"]["message_expiry_interval"] < 100 for e in got)
     agent.do("ping")
     agent.none("message")
     agent.do("disconnect", props={"session_expiry_interval": 0})
@@ -301,14 +303,15 @@ def test_a_publish_that_access_control_refuses(agent, mosquitto, tmp_path):
     assert agent.do("subscribe", filters=[["ok/#", 1], ["no/#", 1]])["reason_codes"][0] == 1
     agent.do("publish", topic="ok/t", payload="y", qos=2)
     agent.wait("message", topic="ok/t")
+    agent.wait("acked", packet="PUBCOMP")
     agent.none("disconnected", 0.1)
     assert agent.do("stats")["inflight"] == 0
 
 
 def test_keep_alive_holds_the_connection(agent, mosquitto):
     b = mosquitto()
-    connect(agent, b, keepalive=1)
-    time.sleep(2.5)
+    connect(agent, b, keepalive=2)
+    time.sleep(3.6)  # longer than the broker waits for a silent client
     assert agent.do("ping")["ev"] == "pong"
     agent.none("disconnected", 0.05)
 

@@ -30,12 +30,17 @@ def connected(agent, peer):
     return agent
 
 
+def controls(layer, count=1):
+    """The control frames of the client, when there are that many of them."""
+    end = time.monotonic() + 60
+    while len(layer.control) < count and time.monotonic() < end:
+        time.sleep(0.02)
+    return layer.control
+
+
 def closed(layer, code):
     """Waits for the client's close frame and compares its code."""
-    end = time.monotonic() + 5
-    while not layer.control and time.monotonic() < end:
-        time.sleep(0.02)
-    assert [(op, int.from_bytes(p[:2], "big")) for op, p in layer.control] == [(8, code)]
+    assert [(op, int.from_bytes(p[:2], "big")) for op, p in controls(layer)] == [(8, code)]
 
 
 def test_subprotocol_mqtt_is_offered(agent, peer, layer):
@@ -105,7 +110,7 @@ def test_packets_and_frames_are_not_aligned(agent, peer, layer):
         agent.wait("message")
     want = [("a/b", b"payload" * 10)] * 2 + [("five", b"%d" % i) for i in range(5)]
     assert agent.messages() == want + [("a/b", b"payload" * 10), ("big", b"B" * 300)]
-    assert layer.control == [(10, b"in between")]
+    assert controls(layer) == [(10, b"in between")]
 
 
 def test_many_small_frames_in_one_segment(agent, peer, layer):
@@ -125,7 +130,7 @@ def test_everything_byte_by_byte(agent, peer, layer):
     agent.wait("message")
     agent.wait("message")
     assert agent.messages() == [("t", b"1" * 130), ("t", b"2")]
-    assert layer.control == [(10, b"p")]
+    assert controls(layer) == [(10, b"p")]
 
 
 def test_server_closes(agent, peer, layer):
@@ -178,7 +183,7 @@ def test_silent_server_is_given_up_after_the_timeout(agent, peer, layer):
     begin = time.monotonic()
     ev = agent.do("connect", port=peer.port, ws="/mqtt", timeout=1)
     assert (ev["ev"], ev["type"]) == ("error", "OSError")
-    assert 0.8 < time.monotonic() - begin < 4
+    assert 0.8 < time.monotonic() - begin < 8  # and not the default, 10
 
 
 def test_header_without_a_space(agent, peer, layer):
@@ -200,4 +205,4 @@ def test_answer_and_first_frames_in_one_segment(agent, peer, layer):
     peer.expect(CONNECT)
     peer.send(connack(0)[2:])
     assert agent.wait(None, tag=1)["ev"] == "connected"
-    assert layer.control == [(10, b"early")]
+    assert controls(layer) == [(10, b"early")]

@@ -26,7 +26,7 @@ INTERPRETERS = ("cpython", "micropython")
 class Agent:
     """One agent process. heap: MicroPython's heap; path: another copy of the agent; env: more environment."""
 
-    timeout = 15
+    timeout = 60  # seconds: how long a failure takes
 
     def __init__(self, interpreter="cpython", heap="8m", cwd=None, path=AGENT, env=None):
         self.interpreter = interpreter
@@ -107,7 +107,7 @@ class Agent:
                 code = self.process.poll()
                 if left <= 0 or code is not None:
                     if code is not None:
-                        self._errors.join(1)
+                        self._errors.join(10)
                     raise AssertionError(
                         "no %s %r: %s; not taken: %r\n%s"
                         % (
@@ -133,7 +133,7 @@ class Agent:
         with self.changed:
             return [(e["topic"], bytes.fromhex(e["payload_hex"])) for e in self.events if e["ev"] == "message"]
 
-    def end(self, timeout=10):
+    def end(self, timeout=60):
         """End of its input: a clean DISCONNECT and exit; returns the exit code."""
         self.process.stdin.close()
         code = self.process.wait(timeout)

@@ -9,6 +9,7 @@ Subscriber(port, "#")                               # an independent client (pah
 import atexit
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,16 +23,41 @@ from pathlib import Path
 from .harness import leave_out
 
 CERTS = Path(__file__).resolve().parent / "certs"
+PATIENCE = 60  # seconds: how long a failure takes, no more; a loaded machine may need a good part of it
+_PORTS = 10000, 24000  # from 24000 on: support/tcp.py
+_dice = random.SystemRandom()  # hypothesis sets the seed of the common one
+_given = set()
+
+
+def _lowest():
+    # Of the ports that the system gives to outgoing connections.
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 49152
 
 
 def free_port():
-    """A port nobody listens on right now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, now and most likely later: none of those that outgoing connections get.
+
+    One of those would be gone when a connection of some client got it before its broker started, or while its broker was
+    stopped for a moment. A client that tries again and again can even get the port it connects to, and talks to itself."""
+    low, high = _PORTS[0], min(_PORTS[1], _lowest())
+    for _ in range(1000):
+        port = _dice.randrange(low, high) if high - low > 1000 else 0
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            port = s.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
+    raise RuntimeError("no free port")
 
 
-def wait_port(port, process=None, seconds=15, what="the broker", log=None):
+def wait_port(port, process=None, seconds=PATIENCE, what="the broker", log=None):
     """Until something accepts connections there; RuntimeError with the log if it does not come up."""
     end = time.monotonic() + seconds
     while True:
@@ -108,7 +134,7 @@ class Broker:
         """Everything it has written."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def wait_log(self, text, seconds=10):
+    def wait_log(self, text, seconds=PATIENCE):
         """Until its log has that text."""
         end = time.monotonic() + seconds
         while text not in self.log():
@@ -121,7 +147,7 @@ class Broker:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -237,7 +263,7 @@ def _bool(flag):
 class Subscriber:
     """An independent MQTT 5 client (paho-mqtt): collects messages as (topic, payload, qos, retain, properties)."""
 
-    def __init__(self, port, *filters, qos=2, client_id="", user=None, password=None, patience=10):
+    def __init__(self, port, *filters, qos=2, client_id="", user=None, password=None, patience=PATIENCE):
         import paho.mqtt.client as paho
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -251,6 +277,7 @@ class Subscriber:
         self.client.on_connect = lambda c, *a: c.subscribe([(f, options) for f in filters]) if filters else ready.set()
         self.client.on_subscribe = lambda *a: ready.set()
         self.client.on_message = self._message
+        self.client.connect_timeout = patience
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         if not ready.wait(patience):
@@ -268,7 +295,7 @@ class Subscriber:
             self.got.append(m)
             self.changed.notify_all()
 
-    def wait(self, count=1, seconds=10):
+    def wait(self, count=1, seconds=PATIENCE):
         """Until that many messages have come in all; returns them as (topic, payload)."""
         end = time.monotonic() + seconds
         with self.changed:
@@ -291,7 +318,10 @@ class Subscriber:
         p = Properties(PacketTypes.PUBLISH)
         for name, value in properties.items():
             setattr(p, name, value)
-        self.client.publish(topic, payload, qos, retain, p).wait_for_publish(10)
+        sent = self.client.publish(topic, payload, qos, retain, p)
+        sent.wait_for_publish(PATIENCE)
+        if not sent.is_published():
+            raise AssertionError("paho could not publish to %r" % topic)
 
     def close(self):
         """Disconnect."""

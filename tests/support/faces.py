@@ -14,7 +14,7 @@ _loop = asyncio.new_event_loop()
 _made = []
 
 
-def _wait(awaitable, ms=3000):
+def _wait(awaitable, ms=60000):
     async def main():
         return await asyncio.wait_for(awaitable, ms / 1000)
 

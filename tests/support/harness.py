@@ -23,7 +23,7 @@ from . import mpy
 ROOT = mpy.ROOT
 TESTS = ROOT / "tests"
 INTERPRETERS = ("cpython", "micropython", "wasm32")
-TIMEOUT = 20  # seconds a test function may take; a module's TIMEOUT or TIMEOUTS = {"test_x": 60} says otherwise
+TIMEOUT = 90  # seconds a test function may take; a module's TIMEOUT or TIMEOUTS = {"test_x": 60} says otherwise
 _HEAP = {"micropython": "16m", "wasm32": "128m"}  # wasm32 runs without its collector
 _CONSTANTS = ("INTERPRETERS", "ONLY", "TIMEOUT", "TIMEOUTS", "HEAP")
 
@@ -166,14 +166,15 @@ class Run:
             errors="replace",
             start_new_session=True,
         )
+        if self.stopped:  # while it was started
+            self._kill()
         self.output = []
         self.running = None
         self.began = time.monotonic()
-        self.deadline = time.monotonic() + 60  # for the start
+        self.deadline = time.monotonic() + 120  # for the start
+        self.late = ended = False
         guard = threading.Thread(target=self._guard, daemon=True)
         guard.start()
-        self.late = False
-        ended = False
         with self.process.stdout as lines:
             for line in lines:
                 before, mark, event = line.partition("@@{")
@@ -211,7 +212,7 @@ class Run:
             self.deadline = time.monotonic() + self._limit(name)
         elif kind in ("pass", "fail", "skip"):
             self.running = None
-            self.deadline = time.monotonic() + 60
+            self.deadline = time.monotonic() + 120
             self._set(name, kind, event.get("text", ""), "".join(self.output))
         elif kind == "broken":
             for n in self.names:
@@ -338,6 +339,9 @@ class Runs:
         """End everything."""
         for r in self.order:
             r.stop()
+        for r in self.order:  # one of them may just have been starting its process
+            if r.thread is not None:
+                r.thread.join(10)
 
 
 RUNS = pytest.StashKey()

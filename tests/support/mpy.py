@@ -32,7 +32,7 @@ def command(heap=None):
     return [tool] + (["-X", "heapsize=" + heap] if heap else [])
 
 
-def run(args, heap=None, cwd="/", stdin="", timeout=60, path=None, env=None):
+def run(args, heap=None, cwd="/", stdin="", timeout=180, path=None, env=None):
     """Run `micropython ARGS` (a list; a str is a program text) to its end -> Result(stdout, stderr, code).
 
     path: list of directories for sys.path (MICROPYPATH); the checkout without it. MicroPython looks in the current directory

@@ -10,6 +10,7 @@
     p.stall()  p.go()                             # hold everything back, both ways
     p.cut()                                       # every connection dies now, as `how` says
     p.up, p.down                                  # bytes passed on by the newest connection
+    p.current.pieces["up"]                        # their pieces, how large each was
     p.total                                       # connections made
     p.refuse = True                               # new connections are closed at once
 
@@ -123,6 +124,7 @@ class _Pair:
         self.server = server
         self.cuts = {"up": cut_up, "down": cut_down}
         self.passed = {"up": 0, "down": 0}
+        self.pieces = {"up": [], "down": []}
         self.dead = False
         self.lock = threading.Lock()
         for s in (client, server):
@@ -169,6 +171,7 @@ class _Pair:
         try:
             if data and not self.dead:
                 self.passed[way] += len(data)
+                self.pieces[way].append(len(data))
                 sink.sendall(data)
         except OSError:
             self._ended(way)
@@ -219,7 +222,7 @@ def _close(s, how):
 
 def _drain(s):
     # Bytes left unread would turn the closing into a reset.
-    s.settimeout(2)
+    s.settimeout(20)
     try:
         while s.recv(65536):
             pass

@@ -25,7 +25,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0
 class TcpServer(Server):
     """tls: an ssl.SSLContext of the server side. raw: True answers nothing and parses nothing, `received` has the bytes."""
 
-    timeout = 10
+    timeout = 60  # seconds: how long a failure takes
 
     def __init__(self, answers=None, session_present=0, connack_props=(), tls=None, raw=False):
         super().__init__(answers, session_present, connack_props)
@@ -221,6 +221,6 @@ class _Connection:
                 self.socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads, and closes
             else:
                 self.socket.shutdown(socket.SHUT_WR)
-                self.socket.settimeout(2)
+                self.socket.settimeout(20)
         except OSError:
             pass

@@ -7,6 +7,7 @@ srv.stalled = True                   # reads nothing: the client's writes fill t
 """
 
 import asyncio
+import os
 import socket
 
 from . import packets
@@ -22,17 +23,17 @@ class TcpPeer(Server):
     def __init__(self, answers=None, session_present=0, connack_props=()):
         super().__init__(answers, session_present, connack_props)
         self.total = 0
-        self._l = s = socket.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for port in range(24000, 25000):
+        for port in range(24000 + os.urandom(1)[0], 25000):  # MicroPython has no getsockname
+            self._l = s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.setsockopt(socket.SOL_SOCKET, 8, 16384)  # SO_RCVBUF: soon full
             try:
                 s.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+                s.listen(5)  # fails when another process has bound the port in the same moment
                 break
             except OSError:
-                pass
+                s.close()
         self.port = port
-        s.setsockopt(socket.SOL_SOCKET, 8, 16384)  # SO_RCVBUF: soon full
-        s.listen(5)
         s.setblocking(False)
         self._c = None
         self._b = bytearray()

@@ -62,7 +62,7 @@ class WebSocketLayer:
         """The upgrade; returns what stands for the socket from then on."""
         if self.under:
             s = self.under.wrap_socket(s, server_side=True)
-        s.settimeout(10)
+        s.settimeout(60)
         request = b""
         while b"\r\n\r\n" not in request:
             data = s.recv(4096)
