@@ -31,14 +31,12 @@ _ZERO = bytes(16)
 # instructions a byte instead of 500; compiled at import and not by a decorator, so that one .mpy serves every architecture.
 try:
     exec(
-        """import micropython
-@micropython.viper
-def _mask(t: ptr8, d: int, s: ptr8, o: int, n: int, k: ptr8):
-    while d < n:
-        t[d] = s[o] ^ k[d & 3]
-        d += 1
-        o += 1
-"""
+        """@micropython.viper
+def _mask(t:ptr8, d:int, s:ptr8, o:int, n:int, k:ptr8):
+ while d < n:
+  t[d] = s[o] ^ k[d & 3]
+  d += 1
+  o += 1"""
     )
 except (SyntaxError, NameError, AttributeError, MemoryError):
 
@@ -118,26 +116,19 @@ class WebSocket:
             self._owed = 0
             return 1
         if self.code:
-            raise OSError(_EPIPE, "WebSocket: closed by the server")
-        if self._ctl and not self._rest():
-            return None
+            raise OSError(_EPIPE, "WebSocket: closed")
+        if self._ctl:  # the rest of a ping of which only the beginning has come: a caller that waits to write may not be reading
+            if self._p == self._e and self._read(buf, 0) != -1:
+                return None
+            self._control()
+            if self._ctl or self.code or self._tp < self._te:
+                return None
         n = min(n, len(self._t) - 8)
         self._frame(buf, off, n)
         if self._flush():
             return n
         self._owed = 1
         return n - 1 or None
-
-    def _rest(self):
-        # The rest of a ping of which only the beginning has come: a caller that waits to write may not be reading.
-        if self._p == self._e:
-            n = self._s.readinto(self._in, len(self._in))
-            if not n:
-                return False
-            self._p = 0
-            self._e = n
-        self._control()
-        return not self._ctl and not self.code and self._tp == self._te
 
     def _frame(self, buf, off, n):
         # A masked binary frame with these n bytes, in _t. One more local variable would put the call's frame on the heap.
@@ -225,7 +216,7 @@ class WebSocket:
         return d + n
 
     def _header(self):
-        # Goes on in a frame header, two bytes or one (RFC 6455 5.2).
+        # The next byte of a frame header (RFC 6455 5.2).
         c = self._in[self._p]
         self._p += 1
         st = self._st
@@ -237,33 +228,28 @@ class WebSocket:
                 self.fail(1002, "bad frame")
             if st < 3:
                 self._next = 0 if c < 128 else 2
-            self._st = st = _LENGTH
-            if self._p == self._e:
-                return
-            c = self._in[self._p]
-            self._p += 1
+            self._st = _LENGTH
+            return
         if st == _LENGTH:
             self._left = c
             if c > 125:
                 if c > 127 or self._op > 7:
-                    self.fail(1002, "bad length or masked")
+                    self.fail(1002, "bad frame")  # masked, or a long control frame
                 self._left = 0
                 self._st = 12 if c == 126 else 28
                 return
         else:
             if self._left > 0x3FFFFF:
-                self.fail(1009, "frame too long")
+                self.fail(1009, "too long")
             self._left = self._left << 8 | c
             self._st = st = st - 1
             if st != 10 and st != 20:
                 return
             if self._left < (126 if st == 10 else 0x10000):
-                self.fail(1002, "length not in its shortest form")
+                self.fail(1002, "bad length")  # not in its shortest form
+        self._st = _CONTROL if self._op > 7 else _DATA if self._left else _HEAD
         if self._op > 7:
-            self._st = _CONTROL
             self._control()
-        else:
-            self._st = _DATA if self._left else _HEAD
 
     def _control(self):
         # Payload of a control frame; the answer to a ping or a close is built while it comes. False: _t is still in use.
@@ -289,23 +275,18 @@ class WebSocket:
         self._ctl = 0
         self._st = _HEAD
         if d:
-            if op == 8:
-                self._close(d)
+            if op == 8:  # a close frame; its answer, ending at d, is in t already
+                op = 1005
+                if d > 8:
+                    op = (t[8] ^ self._k[0]) << 8 | t[9] ^ self._k[1]
+                    if d == 9 or not 999 < op < 5000 or 1003 < op < 1007 or op == 1015:
+                        self.fail(1002, "bad close")
+                self.code = op
+                self._e = self._p
             self._tp = 2
             self._te = d
             self._flush()
         return True
-
-    def _close(self, d):
-        # The server's close frame; its answer, ending at d, is in _t already.
-        k = self._k
-        c = 1005
-        if d > 8:
-            c = (self._t[8] ^ k[0]) << 8 | self._t[9] ^ k[1]
-            if d == 9 or not 999 < c < 5000 or 1003 < c < 1007 or c == 1015:
-                self.fail(1002, "bad close frame")
-        self.code = c
-        self._e = self._p
 
     def close(self, code=1000):
         """Sends a close frame if it can go at once, and closes the stream. Never waits, may be called again."""
