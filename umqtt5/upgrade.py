@@ -15,7 +15,7 @@ _REQUEST = const(-2)
 _RESPONSE = const(-1)
 _LINE = const(1024)  # bytes of the longest header line that is not an attack
 # what the answer has to say; the last one it must not: no extension was offered
-_NAMES = ("upgrade", "connection", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions")
+_NAMES = "upgrade connection sec-websocket-accept sec-websocket-protocol sec-websocket-extensions"
 
 
 def keys():
@@ -56,8 +56,11 @@ def begin(up, host, lean):
         if "\r" in name or "\n" in name:
             raise ValueError("line break in a WebSocket header")
     key = b2a_base64(urandom(16))[:-1]
-    h.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n")
-    up[3:] = ("\r\n".join(h).encode() + b"Sec-WebSocket-Key: " + key + b"\r\n\r\n", accept(key), -1, lean)
+    h.append(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: %s\r\n\r\n" % str(key, "utf-8")
+    )
+    up[3:] = ("\r\n".join(h).encode(), str(accept(key), "utf-8"), -1, lean)
 
 
 def step(w):
@@ -78,7 +81,7 @@ def step(w):
                 up[3] = a
                 return False
             if not n:
-                w.fail(1006, "header line too long" if n is False else "closed by the server during the upgrade")
+                w.fail(1006, "header line too long" if n is False else "closed by the server")
             a += w._in[:n]
             continue
         line = a[:n].strip()
@@ -89,7 +92,7 @@ def step(w):
             break
     for n in range(4):
         if not up[5] >> n & 1:
-            w.fail(1006, "no %s in the answer" % _NAMES[n])
+            w.fail(1006, "no %s in the answer" % _NAMES.split()[n])
     up[3] = None
     w._p = 0
     w._e = len(a)
@@ -105,21 +108,22 @@ def step(w):
 
 def _line(w, up, line):
     # One line of the answer (4.1), in any case and with any spacing.
+    try:
+        line = str(line, "utf-8")
+    except UnicodeError:
+        line = ""
     if up[5] < 0:
-        n = line.split()
-        if line[:5] != b"HTTP/" or len(n) < 2 or n[1] != b"101":
+        if not line.startswith("HTTP/") or line.split()[1:2] != ["101"]:
             w.fail(1006, "no upgrade: " + repr(line[:60]))
         up[5] = 0
         return
-    n = line.find(b":")
-    try:
-        name = str(line[:n], "utf-8").strip().lower()
-    except UnicodeError:
-        return
-    if name in _NAMES:
-        n = line[n + 1 :].strip()
-        line = n.lower()
-        i = _NAMES.index(name)
-        if not (line == b"websocket", b"upgrade" in line, n == up[4], n == b"mqtt", False)[i]:
-            w.fail(1006, "wrong %s: %s" % (name, repr(n[:60])))
+    name, _, value = line.partition(":")
+    name = name.strip().lower()
+    names = _NAMES.split()
+    if name in names:
+        i = names.index(name)
+        value = value.strip()
+        line = value.lower()
+        if not (line == "websocket", "upgrade" in line, value == up[4], value == "mqtt", False)[i]:
+            w.fail(1006, "wrong %s: %s" % (name, repr(value[:60])))
         up[5] |= 1 << i

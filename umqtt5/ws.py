@@ -91,14 +91,11 @@ class WebSocket:
         begin(self._up, host, lean)
         self._s = stream
         self.sock = getattr(stream, "sock", stream)
-        self._p = self._e = 0  # unread bytes of _in
-        self._tp = self._te = 0  # unsent bytes of _t
-        self._owed = 0  # 1: the last byte that write() was given is in _t, but the caller was not told that it was taken
         self._next = 2  # the opcode of the next data frame: 2, or 0 inside a fragmented message
-        self._ctl = 0  # where the next byte of the pong or close goes that is being built in _t; 0: none
-        self._left = 0  # payload bytes still to come
-        self._op = 0
-        self.code = 0
+        # _p to _e: unread bytes of _in; _tp to _te: unsent bytes of _t; _left: payload bytes still to come
+        # _owed: 1: the last byte that write() was given is in _t, but the caller was not told that it was taken
+        # _ctl: where the next byte of the pong or close goes that is being built in _t; 0: none
+        self._p = self._e = self._tp = self._te = self._owed = self._ctl = self._left = self._op = self.code = 0
         self._st = _REQUEST
         return self
 
