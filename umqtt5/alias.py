@@ -82,8 +82,9 @@ def given(s, props):
     if s._state == 2 and k > s._amax:
         raise ValueError("topic_alias %d: the server's Topic Alias Maximum is %d" % (k, s._amax))
     s._alias = None
-    # a record in the image never holds an alias
-    return names.encode(3, [x for x in names.decode(props) if x[0] != "topic_alias"])
+    props = names.decode(props)
+    props.remove(("topic_alias", k))  # a record in the image never holds an alias
+    return names.encode(3, props)
 
 
 def incoming(s, k):

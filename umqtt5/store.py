@@ -13,8 +13,9 @@ Flash writes, one save each:   QoS 1: 2 a message (published, acknowledged)     
                                received, QoS 1: 0      QoS 2: 2 (identifier seen, released)      a connection: 1
 With write_ahead=False the client saves nothing by itself: call store.save(client.image) before a deep sleep.
 """
+
 from binascii import crc32
-from struct import pack_into
+from struct import pack_into, unpack_from
 
 from micropython import const
 
@@ -42,14 +43,15 @@ class Store:
         self.error = ""
         for k in range(self._slots):
             b = self._read(k)
-            n = b[4] << 8 | b[5] if len(b) >= _H else 0
-            if not n and not any(b):
+            if not any(b):
                 continue
-            q = b[2] << 8 | b[3] if n else 0
+            n = 0
+            if len(b) >= _H:
+                magic, q, n, crc = unpack_from(">HHHI", b)
             s = memoryview(b)[_H : _H + n]
-            if not n or b[0] != 0x53 or b[1] != 1:
+            if not n or magic != 0x5301:
                 e = "not a session image, or one of another version"
-            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) & 0xFFFFFFFF != int.from_bytes(b[6:_H], "big"):
+            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) != crc:
                 e = "damaged"
             else:
                 e = ""
@@ -70,12 +72,7 @@ class Store:
         """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
         q = self._seq + 1 & _SEQ
         n = len(image)
-        h = self._h
-        h[2] = q >> 8
-        h[3] = q & 255
-        h[4] = n >> 8
-        h[5] = n & 255
-        pack_into(">I", h, 6, crc32(image, q << 16 | n))
+        pack_into(">HHI", self._h, 2, q, n, crc32(image, q << 16 | n))
         self._write(q % self._slots, image)
         self._seq = q
 
@@ -119,7 +116,7 @@ class FileStore(Store):
 
     def _write(self, k, image):
         if len(image) + _H > self._size:
-            raise ValueError("FileStore: load() first, with a bytearray as long as the longest image")
+            raise ValueError("FileStore: load() first, with room for the longest image")
         f = self._f
         f.seek(k * self._size)
         f.write(self._h)
@@ -133,7 +130,7 @@ class FileStore(Store):
 
 
 def __getattr__(name):
-    if name not in ("RTCStore", "NVSStore"):
+    if not name.endswith("Store"):
         raise AttributeError(name)
     from . import store_esp32
 
