@@ -106,7 +106,7 @@ def opened(*pieces, **kw):
     w = ws.client(**kw).attach(s, "broker:8080")
     eq(w.write(b"x", 0, 1), None)  # sends the request
     eq(w.readinto(bytearray(10), 10), None)  # reads the answer
-    eq(w._st, 0)
+    eq(w._state, 0)
     s.taken()
     s.writes = s.reads = 0
     s.feed(*pieces)
@@ -171,7 +171,7 @@ def test_request_in_pieces():
     w = ws.client().attach(s, "h")
     for _ in range(100):
         w.write(b"x", 0, 1)
-        if w._st != -2:
+        if w._state != -2:
             break
     assert s.out.startswith(b"GET /mqtt HTTP/1.1\r\nHost: h\r\n")
     assert s.out.endswith(b"\r\n\r\n")

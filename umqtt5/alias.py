@@ -1,10 +1,10 @@
 """Topic aliases, both ways (3.3.2.3.4). Loaded when the server allows them, or sends one. Nothing here outlives a connection.
 
-Out: the first topics of a connection get an alias, first come first served, as many as constructor and server allow. Against least
-recently used: a node has few topics, where both are the same; with more topics than slots published in turn LRU replaces one on
-each publish and saves nothing, while the first ones kept go on saving. Only QoS 0 carries aliases: QoS 1 and 2 are sent from the
-image, where records hold the full topic. In: topics are kept in one buffer of 64 bytes an alias and two of rx, made by the
-constructor.
+Out: the first topics of a connection get an alias, first come first served, as many as constructor and server allow. Against
+least recently used: a node has few topics, where both are the same; with more topics than slots published in turn LRU replaces
+one on each publish and saves nothing, while the first ones kept go on saving. Only QoS 0 carries aliases: QoS 1 and 2 are sent
+from the image, where records hold the full topic. In: topics are kept in one buffer of 64 bytes an alias and two of rx, made by
+the constructor.
 """
 from . import wire
 

@@ -112,7 +112,7 @@ class Link:
             if c._sock is None:
                 if self._busy:
                     self._lost(None)
-                return self._try(c)
+                return self._start(c)
             self._busy = True
             k = c.work()
             if not self.up and c._state == 2:
@@ -120,10 +120,10 @@ class Link:
                 self._clean = False
                 self._refs = self.error = None
                 self._at = _ticks()
-                self._subs = None if c.session_present or not getattr(c, "_routes", None) else 0
+                self._next = None if c.session_present or not getattr(c, "_routes", None) else 0
                 if self.on_up:
                     self.on_up(c, c.session_present)
-            return 0 if k else self._idle(c)
+            return 0 if k else self._nothing(c)
         except (OSError, MQTTException) as e:
             if isinstance(e, ResourceError) or c._sock is not None and not isinstance(e, OSError):
                 raise
@@ -133,13 +133,13 @@ class Link:
                 raise
         return 0
 
-    def _idle(self, c):
+    def _nothing(self, c):
         # Nothing came. The next thing that is due.
         if self.up:
-            if self._subs is not None and not c._wn:
+            if self._next is not None and not c._wn:
                 from . import subs
 
-                self._subs = subs.again(c, self._subs)
+                self._next = subs.again(c, self._next)
                 return 0
             if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
                 self._at = None
@@ -148,7 +148,7 @@ class Link:
         k = _diff(c._due, _ticks())
         return k if k > 0 else 1
 
-    def _try(self, c):
+    def _start(self, c):
         k = _diff(self._at, _ticks())
         if self.stopped or k > 0:
             return 1000 if self.stopped else k

@@ -86,24 +86,24 @@ class FileStore(Store):
 
     def __init__(self, path, slot=0):
         self.where = path
-        self._min = slot
+        self.slot = slot
         try:
             self._f = open(path, "r+b")
         except OSError:
             self._f = open(path, "w+b")
-        self._size = self._f.seek(0, 2) + 1 >> 1
+        self._cap = self._f.seek(0, 2) + 1 >> 1
         import os
 
         self._sync = getattr(os, "fsync", None)
 
     def _read(self, k):
-        self._f.seek(k * self._size)
-        return self._f.read(self._size)
+        self._f.seek(k * self._cap)
+        return self._f.read(self._cap)
 
     def _room(self, n):
         # Slots of n bytes. Slot 0 does not move; so the newest image goes there first, and slot 1 is lost.
-        s = self._size
-        n = max(n, self._min)
+        s = self._cap
+        n = max(n, self.slot)
         if n > s:
             if self._seq & 1:
                 b = self._read(1)
@@ -112,13 +112,13 @@ class FileStore(Store):
             f.seek(0, 2)
             f.write(bytes(2 * n - f.tell()))
             f.flush()
-            self._size = n
+            self._cap = n
 
     def _write(self, k, image):
-        if len(image) + _H > self._size:
+        if len(image) + _H > self._cap:
             raise ValueError("FileStore: load() first, with room for the longest image")
         f = self._f
-        f.seek(k * self._size)
+        f.seek(k * self._cap)
         f.write(self._h)
         f.write(image)
         f.flush()

@@ -206,7 +206,8 @@ def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=Fals
     """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
 
     `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter
-    (granted QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8, 3.9.
+    (granted QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8,
+    3.9.
     """
     if isinstance(topic, (str, bytes)):
         options = {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling}

@@ -19,19 +19,19 @@ left before it waits, so it does not matter what poll() says about bytes that ar
 import time
 
 
-def _blocks(x, kind):
-    # The bytes of each PEM block of that kind, or [the DER bytes]; x: file name or bytes.
+def decode(b, what):
+    # The bytes of each PEM block of that kind, or [the DER bytes]; b: file name or bytes.
     import binascii
 
-    if isinstance(x, str):
-        with open(x, "rb") as f:
-            x = f.read()
+    if isinstance(b, str):
+        with open(b, "rb") as f:
+            b = f.read()
     out = []
-    for p in x.split(b"-----BEGIN ")[1:]:
+    for p in b.split(b"-----BEGIN ")[1:]:
         name, p = p.split(b"-----")[:2]
-        if name.endswith(kind):
+        if name.endswith(what):
             out.append(binascii.a2b_base64(p.strip()))
-    return out or [x]
+    return out or [b]
 
 
 def wrap(s, k):
@@ -57,15 +57,15 @@ def wrap(s, k):
             raise ValueError("ssl: verify needs ca, the authority's certificate")
         c.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
         if verify and ca:
-            for d in _blocks(ca, b"CERTIFICATE"):
+            for d in decode(ca, b"CERTIFICATE"):
                 c.load_verify_locations(cadata=d)
         elif verify:
             c.load_default_certs()
         if cert:
             key = key or cert
             if not system:
-                cert = _blocks(cert, b"CERTIFICATE")[0]
-                key = _blocks(key, b"PRIVATE KEY")[0]
+                cert = decode(cert, b"CERTIFICATE")[0]
+                key = decode(key, b"PRIVATE KEY")[0]
             c.load_cert_chain(cert, key)
     return c.wrap_socket(k, server_hostname=name, do_handshake_on_connect=False)
 
@@ -73,7 +73,7 @@ def wrap(s, k):
 def guard(s, t):
     """The write of the handshake; its read is put in place. Both are the plain ones again once the server has sent something."""
 
-    def run(*a):
+    def io(*a):
         try:
             if len(a) > 1:
                 return t.write(*a)
@@ -97,5 +97,5 @@ def guard(s, t):
                 raise  # TCP's own
             raise OSError(5, "TLS: " + text) from None
 
-    s._sr = run
-    return run
+    s._sr = io
+    return io

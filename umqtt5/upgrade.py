@@ -28,7 +28,7 @@ def keys():
         from cryptolib import aes
     except ImportError:
 
-        def f(z, k):
+        def f(b, k):
             k[0:4] = urandom(4)
 
         return f
@@ -67,27 +67,27 @@ def step(w):
     """Goes on with the upgrade of w as far as it goes without waiting. True when complete; OSError when the server refuses."""
     up = w._up
     a = up[3]
-    if w._st == _REQUEST:
+    if w._state == _REQUEST:
         n = w._s.write(a, 0, len(a))
         up[3] = a = a[n or 0 :]
         if not a:
-            w._st = _RESPONSE
+            w._state = _RESPONSE
         return False
     while True:
         n = a.find(b"\n")
         if n < 0:
-            n = len(a) <= _LINE and w._s.readinto(w._in, len(w._in))
+            n = len(a) <= _LINE and w._s.readinto(w._rx, len(w._rx))
             if n is None:
                 up[3] = a
                 return False
             if not n:
                 w.fail(1006, "header line too long" if n is False else "closed by the server")
-            a += w._in[:n]
+            a += w._rx[:n]
             continue
         line = a[:n].strip()
         a = a[n + 1 :]
         if line:
-            _line(w, up, line)
+            _header(w, up, line)
         elif up[5] >= 0:
             break
     for n in range(4):
@@ -96,8 +96,8 @@ def step(w):
     up[3] = None
     w._p = 0
     w._e = len(a)
-    w._in[0 : len(a)] = a
-    w._st = _HEAD
+    w._rx[0 : len(a)] = a
+    w._state = _HEAD
     if up[6]:
         sys.modules.pop("umqtt5.upgrade", None)
         n = sys.modules["umqtt5"]
@@ -106,7 +106,7 @@ def step(w):
     return True
 
 
-def _line(w, up, line):
+def _header(w, up, line):
     # One line of the answer (4.1), in any case and with any spacing.
     try:
         line = str(line, "utf-8")
