@@ -456,7 +456,7 @@ class MQTTClient(Session):
         from . import rpc
 
         t = self._by(timeout)
-        r, to = rpc.prepare(self, response_topic)
+        r, to = rpc._prepare(self, response_topic)
         if to:
             yield from self.subscribe(r[0], qos, to)
         k, p = rpc.packet(r, props)

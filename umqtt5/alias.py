@@ -15,7 +15,7 @@ _vbi = wire.vbi
 class Out:
     """Topics that have an alias on this connection: alias = index + 1. As many as the server and the constructor allow."""
 
-    _new = None  # the topic that the packet in tx introduces
+    _next = None  # the topic that the packet in tx introduces
 
     def __init__(self, s):
         s._odd = True
@@ -25,7 +25,7 @@ class Out:
 
     def header(self, s, t, props):
         """Encode topic and properties with an alias into tx, as _head() does without. False: no alias for this topic. 0 B."""
-        self._new = None  # what was put into tx for a QoS 1 publish has not been sent from there
+        self._next = None  # what was put into tx for a QoS 1 publish has not been sent from there
         k = 0
         while k < _len(self._t):
             k += 1
@@ -35,15 +35,15 @@ class Out:
         k += 1
         if k > self._n or type(t) is not bytes or not _put(s, t, props, k):
             return False
-        self._new = t
+        self._next = t
         s._qmax = s._last = 0
         return True
 
     def sent(self, s):
         """The packet that introduces an alias has left."""
-        if self._new is not None:
-            self._t.append(self._new)
-            self._new = None
+        if self._next is not None:
+            self._t.append(self._next)
+            self._next = None
             s._topic = s._tprops = ...
 
 

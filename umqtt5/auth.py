@@ -50,7 +50,7 @@ def auth_in(s, first, i, end):
     except ValueError as e:
         s.violation(0x80, str(e))
     if code:
-        _send(s, 0x18, data)
+        send(s, 0x18, data)
     else:
         s._again = False
         if s.on_auth:
@@ -59,7 +59,7 @@ def auth_in(s, first, i, end):
             s._busy = 0
 
 
-def _send(s, code, data):
+def send(s, code, data):
     m = s._method
     p = b"\x15" + bytes((len(m) >> 8, len(m) & 255)) + m
     if data:
@@ -83,4 +83,4 @@ def reauth(s):
     if s._wn:
         s.drain()
     s._again = True
-    _send(s, 0x19, s.auth.first())
+    send(s, 0x19, s.auth.first())

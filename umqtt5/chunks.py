@@ -9,28 +9,28 @@ from . import receive, wire
 _vbi = wire.vbi
 
 
-def begin(s, i, st, end):
+def begin(s, i, j, end):
     """The packet at i in rx is too large: start delivery when topic and properties are there. False: bytes are missing."""
     if s._msg is None:
         receive.register(s)
     m = s._msg
-    m._d = _header(s, i, st, end)
+    m._d = _header(s, i, j, end)
     if not m._d:
         return False
     # topic, packet identifier and properties, as receive.publish_in() does
     b = s._rx
     m._f = b[i]
-    m._n = b[st] << 8 | b[st + 1]
-    st += 2
-    m._t = st
+    m._n = b[j] << 8 | b[j + 1]
+    j += 2
+    m._t = j
     if m._n:
-        receive._check_topic(s, st, m._n)
+        receive._check_topic(s, j, m._n)
     else:
         m._tb = None
-    st += m._n
+    j += m._n
     s._cpid = s._cskip = 0
     if m._f & 6:
-        s._cpid = i = b[st] << 8 | b[st + 1]
+        s._cpid = i = b[j] << 8 | b[j + 1]
         if not i:
             s.violation(0x82)
         if m._f & 4:
@@ -38,27 +38,27 @@ def begin(s, i, st, end):
                 s._cskip = 1  # delivered before
             elif len(s.image) + 5 > s._full:
                 s._cskip = 2  # the server oversteps our Receive Maximum: no room for the identifier
-        st += 2
-    receive._begin(s, st, end)
+        j += 2
+    receive._begin(s, j, end)
     s._i = m._d
     s._left = s._ctotal = end - m._d
     s.received += 1
-    s._chunk = chunk
+    s._chunk = deliver
     s._ready = False
     s._same = -1
     m.code = 0
     return True
 
 
-def _header(s, i, st, end):
+def _header(s, i, j, end):
     # Offset of the payload, or 0 when bytes before it are missing.
     b = s._rx
     if b[i] & 6 == 6 or b[i] & 14 == 8:
         s.violation(0x81)
-    if s._e - st < 2:
+    if s._e - j < 2:
         return 0
-    p = b[st] << 8 | b[st + 1]
-    p += st + 4 if b[i] & 6 else st + 2
+    p = b[j] << 8 | b[j + 1]
+    p += j + 4 if b[i] & 6 else j + 2
     k = _vbi(b, p, s._e)
     if k >= 0:
         p += wire.vbi_size(k)
@@ -72,7 +72,7 @@ def _header(s, i, st, end):
     return 0
 
 
-def chunk(s, i):
+def deliver(s, i):
     """Hand what is in rx from i on to the handler."""
     m = s._msg
     n = s._e - i

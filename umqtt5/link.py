@@ -111,7 +111,7 @@ class Link:
         try:
             if c._sock is None:
                 if self._busy:
-                    self._lost(None)
+                    self._dead(None)
                 return self._start(c)
             self._busy = True
             k = c.work()
@@ -128,7 +128,7 @@ class Link:
             if isinstance(e, ResourceError) or c._sock is not None and not isinstance(e, OSError):
                 raise
             c.close(0)
-            self._lost(e)
+            self._dead(e)
             if self.stopped:
                 raise
         return 0
@@ -162,7 +162,7 @@ class Link:
         c.start(k)
         return 1
 
-    def _lost(self, e):
+    def _dead(self, e):
         # What comes next.
         c = self.client
         self.up = self._busy = False

@@ -16,8 +16,8 @@ def register(s):
     """Put this module's handlers into the session."""
     h = s._live
     h[5] = h[6] = h[7] = acked
-    s._qos2_in = publish2
-    s._rels = send_rels
+    s._qos2_in = _qos2_in
+    s._rels = _rels
 
 
 def acked(s, first, i, end):
@@ -68,10 +68,10 @@ def _received(s, pid, k):
         s._rel += 1
     if pid and s._save:
         s.persist(m[4] << 8 | m[5])
-    send_rels(s)
+    _rels(s)
 
 
-def send_rels(s):
+def _rels(s):
     """Send each PUBREL that is due, in order."""
     m = s.image
     i = _H
@@ -83,7 +83,7 @@ def send_rels(s):
         i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
 
 
-def publish2(s, pid):
+def _qos2_in(s, pid):
     """An inbound QoS 2 PUBLISH (QoS 1 too when strict), parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
     m = s._msg
     k = 0x50 if m._f & 4 else 0x40

@@ -10,14 +10,14 @@ from hashlib import sha256
 from os import urandom
 
 
-def _pad(key, x):
-    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with x.
+def _pad(key, k):
+    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with k.
     if len(key) > 64:
         key = sha256(key).digest()
     b = bytearray(64)
     b[: len(key)] = key
     for i in range(64):
-        b[i] ^= x
+        b[i] ^= k
     return b
 
 
@@ -65,17 +65,17 @@ class ScramSha256:
     def __init__(self, user, password, *, min_iterations=4096, max_iterations=100000, feed=None):
         if not isinstance(user, str):
             user = str(user, "utf-8")
-        self._user = user.replace("=", "=3D").replace(",", "=2C")
+        self.user = user.replace("=", "=3D").replace(",", "=2C")
         if isinstance(password, str):
             password = password.encode()
         self._args = password, min_iterations, max_iterations, feed
-        self._salted = ()
-        self._want = None  # None: no challenge seen; bytes: the server signature to come; True: verified
+        self._known = ()
+        self._owed = None  # None: no challenge seen; bytes: the server signature to come; True: verified
 
     def first(self):
         """Starts the exchange anew: the client-first-message, for CONNECT's or the first AUTH's Authentication Data."""
-        self._want = None
-        self._bare = "n=" + self._user + ",r=" + _base64(urandom(18))
+        self._owed = None
+        self._bare = "n=%s,r=%s" % (self.user, _base64(urandom(18)))
         return ("n,," + self._bare).encode()
 
     def step(self, data):
@@ -85,13 +85,13 @@ class ScramSha256:
         PC. If the server sends its signature here instead of with the CONNACK it is checked and b"" is the answer. Raises
         ValueError.
         """
-        if self._want:
+        if self._owed:
             self.done(data)
             return b""
         data = str(data or b"", "utf-8")
         p = data.split(",")
         nonce = self._bare[self._bare.rfind("r=") :]
-        if len(p) < 3 or p[1][:2] != "s=" or p[2][:2] != "i=" or not p[2][2:].isdigit():
+        if len(p) < 3 or p[1][:2] + p[2][:2] != "s=i=" or not p[2][2:].isdigit():
             raise ValueError("SCRAM: not a server-first-message")
         if not p[0].startswith(nonce) or len(p[0]) <= len(nonce):
             raise ValueError("SCRAM: the server's nonce does not extend ours")
@@ -99,17 +99,17 @@ class ScramSha256:
         password, low, high, feed = self._args
         if len(p[2]) > 9 or not low <= n <= high:
             raise ValueError("SCRAM: iteration count outside of %d..%d" % (low, high))
-        if self._salted[:2] != (p[1], n):
-            self._salted = p[1], n, _hi(password, a2b_base64(p[1][2:]), n, feed)
-        key = self._salted[2]
+        if self._known[:2] != (p[1], n):
+            self._known = p[1], n, _hi(password, a2b_base64(p[1][2:]), n, feed)
+        key = self._known[2]
         final = "c=biws," + p[0]
         msg = ",".join((self._bare, data, final)).encode()
-        self._want = _hmac(_hmac(key, b"Server Key"), msg)
+        self._owed = _hmac(_hmac(key, b"Server Key"), msg)
         key = _hmac(key, b"Client Key")
         proof = bytearray(_hmac(sha256(key).digest(), msg))
         for i in range(32):
             proof[i] ^= key[i]
-        return (final + ",p=" + _base64(proof)).encode()
+        return ("%s,p=%s" % (final, _base64(proof))).encode()
 
     def done(self, data):
         """Checks the server-final-message, the Authentication Data of the CONNACK or the last AUTH (bytes, memoryview, None).
@@ -120,13 +120,13 @@ class ScramSha256:
             data = str(data or b"", "utf-8")
         except UnicodeError:
             data = "?"
-        want = self._want
-        self._want = True
+        want = self._owed
+        self._owed = True
         if want is True and not data:
             return
-        self._want = None
+        self._owed = None
         if data[:2] == "e=":
             raise ValueError("SCRAM: the server says " + data[2:])
         if want is None or want is True or data.split(",")[0] != "v=" + _base64(want):
             raise ValueError("SCRAM: the server's signature is wrong or missing")
-        self._want = True
+        self._owed = True

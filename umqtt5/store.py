@@ -37,7 +37,7 @@ class Store:
         Returns True, or False: nothing there, or nothing that is whole and of this layout; `error` tells then. Allocates the
         size of the slots for a moment, and the store's own buffer. Raises OSError (medium), ValueError (image too large for it).
         """
-        self._h = bytearray(b"S\1\0\0\0\0\0\0\0\0")
+        self._h = bytearray(_H)
         cap = len(image)
         best = None
         self.error = ""
@@ -72,7 +72,7 @@ class Store:
         """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
         q = self._seq + 1 & _SEQ
         n = len(image)
-        pack_into(">HHI", self._h, 2, q, n, crc32(image, q << 16 | n))
+        pack_into(">HHHI", self._h, 0, 0x5301, q, n, crc32(image, q << 16 | n))
         self._write(q % self._slots, image)
         self._seq = q
 

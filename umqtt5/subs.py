@@ -63,7 +63,7 @@ def packet_codes(s):
     return s._codes
 
 
-def _filter(s, f, qos=0, no_local=False, retain_as_published=False, retain_handling=0):
+def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handling=0):
     # One filter with its options, checked against the rules and the server's limits: (filter, options byte).
     from .topics import topic_filter
 
@@ -116,7 +116,7 @@ def _start(s, first, filters, p, to=None):
     for x in filters:
         if first == 0xA2:
             x = x, 0
-        out.append(_filter(s, x[0], x[1], **(x[2] if len(x) > 2 else {})))
+        out.append(_check(s, x[0], x[1], **(x[2] if len(x) > 2 else {})))
     return send(s, first, p or b"\0", out, to)
 
 
@@ -168,11 +168,11 @@ def find(s, f):
     return k
 
 
-def _route(s, f, options, to, new):
-    # The route of filter `f`, with `new` put there; None when it has none.
+def _route(s, f, options, to, keep):
+    # The route of filter `f`, put there when `keep`; None when it has none.
     r = s._routes
     k = find(s, f)
-    if new:
+    if keep:
         if k == len(r):
             r.append([])
         if to:

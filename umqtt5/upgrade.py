@@ -15,7 +15,7 @@ _REQUEST = const(-2)
 _RESPONSE = const(-1)
 _LINE = const(1024)  # bytes of the longest header line that is not an attack
 # what the answer has to say; the last one it must not: no extension was offered
-_NAMES = "upgrade connection sec-websocket-accept sec-websocket-protocol sec-websocket-extensions"
+_NAMES = const("upgrade connection sec-websocket-accept sec-websocket-protocol sec-websocket-extensions")
 
 
 def keys():

@@ -25,7 +25,7 @@ _LENGTH = const(1)
 _DATA = const(3)
 _CONTROL = const(4)
 
-_ZEROS = bytes(16)
+_ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
 
 # _mask: t[i:n] = s[j:] XOR k; i is a multiple of 4 where a frame's payload begins. Machine code on boards, some 10
 # instructions a byte instead of 500; compiled at import and not by a decorator, so that one .mpy serves every architecture.
@@ -107,7 +107,7 @@ class WebSocket:
         """
         if self._state < 0 and not self._shake():
             return None
-        if self._wn and not self._flush():
+        if self._wn and not self.flush():
             return None
         if self._owed:
             self._owed = 0
@@ -121,13 +121,13 @@ class WebSocket:
             if self._ctl or self.code or self._wn:
                 return None
         n = min(n, len(self._t) - 8)
-        self._frame(buf, off, n)
-        if self._flush():
+        self._prepare(buf, off, n)
+        if self.flush():
             return n
         self._owed = 1
         return n - 1 or None
 
-    def _frame(self, buf, off, n):
+    def _prepare(self, buf, off, n):
         # A masked binary frame with these n bytes, in _t. One more local variable would put the call's frame on the heap.
         self._wo = 0 if n > 125 else 2
         if n > 125:
@@ -143,7 +143,7 @@ class WebSocket:
         self._key(_ZEROS, self._k)
         _mask(self._t, 8, buf, off, n, self._k)
 
-    def _flush(self):
+    def flush(self):
         # One try to send what _t holds. True when all of it is gone.
         n = self._s.write(self._t, self._wo, self._wn)
         if n:
@@ -184,7 +184,7 @@ class WebSocket:
         if self.code:
             return 0
         if self._wn:
-            self._flush()
+            self.flush()
         if self._state == _DATA and self._left >= len(self._rx):
             n = self._s.readinto(buf, min(n, self._left))
             if n:
@@ -221,7 +221,7 @@ class WebSocket:
         if st == _HEAD:
             self._op = st = c & 15
             if st == 1:
-                self.fail(1003, "text frame")  # MQTT-6.0.0-1
+                self.fail(1003, "bad frame")  # a text frame: MQTT-6.0.0-1
             if c & 0x70 or (c < 128 or st > 10 if st > 7 else st != self._next):
                 self.fail(1002, "bad frame")
             if st < 3:
@@ -255,7 +255,7 @@ class WebSocket:
         t = self._t
         d = self._ctl
         if op != 10 and not d:
-            if self._wn and not self._flush():
+            if self._wn and not self.flush():
                 return False
             t[2] = 0x8A if op == 9 else 0x88
             t[3] = 0x80 | self._left
@@ -283,7 +283,7 @@ class WebSocket:
                 self._e = self._p
             self._wo = 2
             self._wn = d - 2
-            self._flush()
+            self.flush()
         return True
 
     def close(self, code=1000):
@@ -291,10 +291,10 @@ class WebSocket:
         s = self._s
         if s:
             if self._state >= 0 and not self.code and not self._wn:
-                self._frame(bytes((code >> 8, code & 255)), 0, 2)
+                self._prepare(bytes((code >> 8, code & 255)), 0, 2)
                 self._t[2] = 0x88
                 try:
-                    self._flush()
+                    self.flush()
                 except OSError:
                     pass
             self.code = self.code or code
