@@ -5,7 +5,7 @@ messages (receive.py), the rules of topic filters (topics.py).
 """
 
 from . import receive, wire
-from .errors import Refused, ResourceError
+from .errors import Refused
 
 
 def register(s):
@@ -39,7 +39,7 @@ def suback(s, first, i, end):
         return
     del s._acks[pid]
     if len(w[1]) != len(codes):
-        s.violation(0x82, "not one reason code for each filter")
+        s.violation(0x82, "wrong number of reason codes")
     w[2] = codes
     if b[i]:
         from . import props
@@ -69,18 +69,18 @@ def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handli
 
     f = wire.check_str(f, "topic filter")
     if topic_filter(f, 0, len(f)):
-        raise ValueError("topic filter %s: empty, or a wildcard or share name out of place (4.7, 4.8.2)" % f)
+        raise ValueError("topic filter %s: empty, or wildcard or share name misplaced" % f)
     if not 0 <= qos <= 2 or not 0 <= retain_handling <= 2:
         raise ValueError("qos and retain_handling are 0, 1 or 2")
     k = 0
     if f.startswith(b"$share/"):
         if no_local:
-            raise ValueError("no_local: not with a shared subscription (3.8.3-4)")
+            raise ValueError("no_local: not with $share (3.8.3-4)")
         k = 32
     if b"+" in f or b"#" in f:
         k |= 8
     if k & ~s._caps:
-        raise ValueError("topic filter %s: the server has no wildcards or no shared subscriptions" % f)
+        raise ValueError("topic filter %s: the server has no wildcards, or no $share" % f)
     return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
 
 
@@ -102,16 +102,13 @@ def _start(s, first, filters, p, to=None):
         raise OSError(107, "not connected")
     register(s)
     if not filters:
-        raise ValueError("give at least one topic filter (3.8.3-2, 3.10.3-2)")
+        raise ValueError("give at least one topic filter")  # 3.8.3-2, 3.10.3-2
     if p:
         from . import props
 
         p = props.block(p, first >> 4)
-        if wire.find(p, 0, 11) >= 0:
-            if not s._caps & 16:
-                raise ValueError("subscription identifier: the server has none")
-            if to:
-                raise ValueError("subscription_identifier: `to` makes its own")
+        if wire.find(p, 0, 11) >= 0 and (to or not s._caps & 16):
+            raise ValueError("subscription_identifier: `to` makes its own, or the server has none")
     out = []
     for x in filters:
         if first == 0xA2:
@@ -188,7 +185,7 @@ def _route(s, f, options, to, keep):
 def _wait(s, timeout, start, *args):
     # Send, wait for the acknowledgement, return its codes; one filter alone that is refused raises Refused.
     if s._busy:
-        raise ResourceError("called from a handler: set a flag there and call it from the main loop")
+        s.work()  # raises ResourceError
     pid = start(s, *args)
     w = s._acks[pid]
     try:
