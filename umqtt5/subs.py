@@ -80,7 +80,7 @@ def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handli
     if b"+" in f or b"#" in f:
         k |= 8
     if k & ~s._caps:
-        raise ValueError("topic filter %s: the server has no wildcards, or no $share" % f)
+        raise ValueError("topic filter %s: the server lacks wildcards or shared filters" % f)
     return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
 
 
