@@ -28,12 +28,13 @@ def suback(s, first, i, end):
     i += 2
     if not pid or s._noinfo and b[i]:
         s.violation(0x82)
-    from . import reasons
-
     codes = bytes(b[k:end])
     for n in codes:
-        if not reasons.legal(n, packet):
-            s.violation(0x81)
+        if n > (2 if packet == 9 else 0):  # the codes of a good day need no table
+            from . import reasons
+
+            if not reasons.legal(n, packet):
+                s.violation(0x81)
     w = s._acks and s._acks.get(pid)
     if not w or w[0] != packet:
         return
@@ -65,11 +66,7 @@ def packet_codes(s):
 
 def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handling=0):
     # One filter with its options, checked against the rules and the server's limits: (filter, options byte).
-    from .topics import topic_filter
-
     f = wire.check_str(f, "topic filter")
-    if topic_filter(f, 0, len(f)):
-        raise ValueError("topic filter %s: empty, or wildcard or share name misplaced" % f)
     if not 0 <= qos <= 2 or not 0 <= retain_handling <= 2:
         raise ValueError("qos and retain_handling are 0, 1 or 2")
     k = 0
@@ -79,6 +76,10 @@ def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handli
         k = 32
     if b"+" in f or b"#" in f:
         k |= 8
+    if k:
+        from .topics import topic_filter
+    if not f or k and topic_filter(f, 0, len(f)):
+        raise ValueError("topic filter %s: empty, or wildcard or share name misplaced" % f)
     if k & ~s._caps:
         raise ValueError("topic filter %s: the server lacks wildcards or shared filters" % f)
     return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
