@@ -254,12 +254,12 @@ def test_scram_against_the_example_of_rfc_7677():
 
         def first(self):
             data = ScramSha256.first(self)
-            nonce = data[data.find(b"r=") + 2 :]
+            nonce = data[data.find(b"r=") + 2 :].decode()
             for name in dir(self):
                 v = getattr(self, name)
-                if isinstance(v, bytes) and nonce in v:
-                    setattr(self, name, v.replace(nonce, b"rOprNGfwEbeRWgbNEkqO"))
-            return data.replace(nonce, b"rOprNGfwEbeRWgbNEkqO")
+                if isinstance(v, str) and nonce in v:
+                    setattr(self, name, v.replace(nonce, "rOprNGfwEbeRWgbNEkqO"))
+            return data.replace(nonce.encode(), b"rOprNGfwEbeRWgbNEkqO")
 
     def with_data(make_packet, code, data):
         pairs = dict(method)

@@ -189,7 +189,7 @@ def test_failed_write_is_repeated_in_the_same_slot():
     real = s._write
 
     def torn(k, m):
-        s._f.seek(k * s._size)
+        s._f.seek(k * s._cap)
         s._f.write(bytes(s._h) + bytes(m)[:7])
         s._f.flush()
         raise OSError(28)

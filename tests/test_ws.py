@@ -106,7 +106,7 @@ def opened(*pieces, **kw):
     w = ws.client(**kw).attach(s, "broker:8080")
     eq(w.write(b"x", 0, 1), None)  # sends the request
     eq(w.readinto(bytearray(10), 10), None)  # reads the answer
-    eq(w._st, 0)
+    eq(w._state, 0)
     s.taken()
     s.writes = s.reads = 0
     s.feed(*pieces)
@@ -171,7 +171,7 @@ def test_request_in_pieces():
     w = ws.client().attach(s, "h")
     for _ in range(100):
         w.write(b"x", 0, 1)
-        if w._st != -2:
+        if w._state != -2:
             break
     assert s.out.startswith(b"GET /mqtt HTTP/1.1\r\nHost: h\r\n")
     assert s.out.endswith(b"\r\n\r\n")
@@ -231,14 +231,14 @@ def without(name):
 
 BAD = (
     (ANSWER.replace(b"101", b"200"), "no upgrade"),
-    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "no upgrade: b'HTTP/1.1 404 Not Found'"),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "no upgrade: 'HTTP/1.1 404 Not Found'"),
     (b"HTTP/1.1 301 Moved\r\nLocation: /x\r\n\r\n", "301"),
     (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "401"),
     (b"HTTP/1.1\r\n\r\n", "no upgrade"),
     (b"\x20\x02\x00\x00\n", "no upgrade"),
     (ANSWER.replace(ACCEPT, KEY), "wrong sec-websocket-accept"),
     (ANSWER.replace(ACCEPT, ACCEPT.lower()), "wrong sec-websocket-accept"),
-    (ANSWER.replace(b": mqtt", b": chat"), "wrong sec-websocket-protocol: b'chat'"),
+    (ANSWER.replace(b": mqtt", b": chat"), "wrong sec-websocket-protocol: 'chat'"),
     (ANSWER.replace(b": mqtt", b": mqttv3.1"), "wrong sec-websocket-protocol"),
     (ANSWER.replace(b": websocket", b": h2c"), "wrong upgrade"),
     (ANSWER.replace(b"Connection: Upgrade", b"Connection: close"), "wrong connection"),

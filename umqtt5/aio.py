@@ -325,7 +325,7 @@ class MQTTClient(Session):
         while self._fl:
             yield self._gate.park()
         if self._state != 2:
-            raise self._why()
+            raise self._lost or OSError(107, "not connected")
 
     def drain(self):
         """For the core, which may not wait here (but in publish_from)."""
@@ -392,14 +392,11 @@ class MQTTClient(Session):
     def _by(self, timeout):
         return time.ticks_add(_ticks(), int((timeout or self.timeout) * 1000))
 
-    def _why(self):
-        return self._lost or OSError(107, "not connected")
-
     def _still(self, t):
-        # Whoever waits until ticks t: still worth it?
+        # Whoever waits until ticks t (None: without a bound): still worth it?
         if self._state != 2 and not self._link:
-            raise self._why()
-        if _diff(t, _ticks()) <= 0:
+            raise self._lost or OSError(107, "not connected")
+        if t is not None and _diff(t, _ticks()) <= 0:
             raise OSError(110, "no answer in time")
 
     @coroutine
@@ -419,8 +416,7 @@ class MQTTClient(Session):
         """Until a packet was handled."""
         n = self.received
         while n == self.received or self._state != 2:
-            if self._state != 2 and not self._link:
-                raise self._why()
+            self._still(None)
             yield self._gate.park()
 
     @coroutine
@@ -466,7 +462,7 @@ class MQTTClient(Session):
         from . import rpc
 
         t = self._by(timeout)
-        r, to = rpc.prepare(self, response_topic)
+        r, to = rpc._prepare(self, response_topic)
         if to:
             yield from self.subscribe(r[0], qos, to)
         k, p = rpc.packet(r, props)

@@ -27,7 +27,7 @@ def auth_in(s, first, i, end):
     if first != 0xF0:
         s.violation(0x81)
     if s.auth is None:
-        s.violation(0x82, "AUTH without an authentication method")
+        s.violation(0x82, "unasked AUTH")
     code = b[i] if end > i else 0
     if code not in (0, 0x18):
         s.violation(0x82 if code == 0x19 else 0x81)
@@ -50,7 +50,7 @@ def auth_in(s, first, i, end):
     except ValueError as e:
         s.violation(0x80, str(e))
     if code:
-        _send(s, 0x18, data)
+        send(s, 0x18, data)
     else:
         s._again = False
         if s.on_auth:
@@ -59,28 +59,28 @@ def auth_in(s, first, i, end):
             s._busy = 0
 
 
-def _send(s, code, data):
+def send(s, code, data):
     m = s._method
-    p = b"\x15" + bytes((len(m) >> 8, len(m) & 255)) + m
+    p = b"\x15" + len(m).to_bytes(2, "big") + m
     if data:
-        p += b"\x16" + bytes((len(data) >> 8, len(data) & 255)) + data
+        p += b"\x16" + len(data).to_bytes(2, "big") + data
     from .props import vbi
 
     p = bytes((code,)) + vbi(len(p)) + p
     p = b"\xf0" + vbi(len(p)) + p
     if len(p) > s._smax:
-        raise ValueError("AUTH of %d bytes: the server's Maximum Packet Size is %d" % (len(p), s._smax))
+        raise ValueError("AUTH of %d bytes: the server takes %d" % (len(p), s._smax))
     s._write(p, 0, len(p))
 
 
 def reauth(s):
     """Start a re-authentication with the mechanism of this connection (4.12.1); on_auth(client) tells of its success."""
     if s.auth is None:
-        raise MQTTException("this connection has no authentication method")
+        raise MQTTException("no authentication method")
     if s._state != 2:
         raise OSError(107, "not connected")
     register(s)
     if s._wn:
         s.drain()
     s._again = True
-    _send(s, 0x19, s.auth.first())
+    send(s, 0x19, s.auth.first())

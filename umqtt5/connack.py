@@ -119,7 +119,7 @@ def connack(s, first, i, end):
     if s._options[3] and s._amax:
         from . import alias
 
-        alias.start(s)
+        alias.Out(s)
     k = f(p, 0, 0x12)
     if k >= 0 and not s.client_id:
         s._o["client_id"] = p[k + 2 : k + 2 + (p[k] << 8 | p[k + 1])].decode()

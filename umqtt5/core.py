@@ -399,8 +399,8 @@ class Session:
 
 
 def _engine(s):
-    # What work() does, a round each time it is resumed. A generator, because it keeps in its frame what would be a dozen attributes
-    # to look up (200 instructions each); an exception ends it, and _begin() makes a new one.
+    # What work() does, a round each time it is resumed. A generator, because it keeps in its frame what would be a dozen
+    # attributes to look up (200 instructions each); an exception ends it, and _begin() makes a new one.
     ticks = _ticks
     diff = _diff
     keeps = hasattr(memoryview, "release")  # CPython can end a memoryview that was kept

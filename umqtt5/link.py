@@ -45,9 +45,9 @@ class Link:
     `up`, `stopped`, `retries` since the last steady connection, `next_ms`: the wait chosen last, `error`: why the last one ended.
     """
 
-    up = stopped = _away = _busy = _steady = False
-    retries = next_ms = _hops = _spread = 0
-    error = _subs = _refs = None
+    up = _busy = False
+    next_ms = 0
+    error = _refs = _home = None
 
     def __init__(
         self, client, min_ms=1000, max_ms=60000, steady_ms=30000, clean_start=None, random=None, feed=None, on_up=None,
@@ -60,21 +60,20 @@ class Link:
         self.max_ms = max_ms
         self.steady_ms = steady_ms
         self._clean = clean_start
-        self._random = random or dice
+        self.random = random or dice
         self.on_up = on_up
         self.on_down = on_down
         self.allow = allow
         self.hops = hops
-        self._feed = feed
         if feed:
             client.feed = feed
-        self._at = _ticks()
+        self.start()
 
     def start(self):
         """Go on after a stop, at once and with a fresh back-off."""
         self.stopped = False
         self.retries = self._hops = self._spread = 0
-        self._at = _ticks()
+        self._at = _ticks()  # of the next try, or since when it is up; None: since steady_ms and more
 
     def stop(self):
         """Disconnect and stay down until start()."""
@@ -101,8 +100,8 @@ class Link:
             if self._busy:
                 self.client._wait(k)
             else:
-                if self._feed:
-                    self._feed()
+                if self.client.feed:
+                    self.client.feed()
                 time.sleep_ms(k if k < 400 else 400)
 
     def step(self):
@@ -112,44 +111,49 @@ class Link:
         try:
             if c._sock is None:
                 if self._busy:
-                    self._lost(None)
-                return self._try(c)
+                    self._dead(None)
+                return self._start(c)
             self._busy = True
             k = c.work()
             if not self.up and c._state == 2:
-                k = True
-                self._rise(c)
-            return 0 if k else self._idle(c)
+                self.up = k = True
+                self._clean = False
+                self._refs = self.error = None
+                self._at = _ticks()
+                self._next = None if c.session_present or not getattr(c, "_routes", None) else 0
+                if self.on_up:
+                    self.on_up(c, c.session_present)
+            return 0 if k else self._nothing(c)
         except (OSError, MQTTException) as e:
             if isinstance(e, ResourceError) or c._sock is not None and not isinstance(e, OSError):
                 raise
             c.close(0)
-            self._lost(e)
+            self._dead(e)
             if self.stopped:
                 raise
         return 0
 
-    def _idle(self, c):
+    def _nothing(self, c):
         # Nothing came. The next thing that is due.
         if self.up:
-            if self._subs is not None and not c._wn:
+            if self._next is not None and not c._wn:
                 from . import subs
 
-                self._subs = subs.again(c, self._subs)
+                self._next = subs.again(c, self._next)
                 return 0
-            if not self._steady and _diff(_ticks(), self._at) >= self.steady_ms:
-                self._steady = True
+            if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
+                self._at = None
                 self._spread = 3
                 self.retries = self._hops = 0
         k = _diff(c._due, _ticks())
         return k if k > 0 else 1
 
-    def _try(self, c):
+    def _start(self, c):
         k = _diff(self._at, _ticks())
         if self.stopped or k > 0:
             return 1000 if self.stopped else k
-        if self._feed:
-            self._feed()
+        if c.feed:
+            c.feed()
         k = self._clean
         if k is None:
             k = not any(c.image[6:10])
@@ -158,20 +162,7 @@ class Link:
         c.start(k)
         return 1
 
-    def _rise(self, c):
-        self.up = True
-        self._clean = False
-        self._refs = None
-        self.error = None
-        self._at = _ticks()
-        self._steady = False
-        self._subs = None
-        if not c.session_present and getattr(c, "_routes", None):
-            self._subs = 0
-        if self.on_up:
-            self.on_up(c, c.session_present)
-
-    def _lost(self, e):
+    def _dead(self, e):
         # What comes next.
         c = self.client
         self.up = self._busy = False
@@ -180,9 +171,9 @@ class Link:
         if self._refs and not isinstance(e, Refused):  # that one cannot be reached: the next that the redirect named
             c.server, c.port = self._refs.pop(0)
             n = self.min_ms
-        elif self._away:  # 0x9C holds for one connection
-            self._away = False
+        elif self._home:  # 0x9C holds for one connection
             c.server, c.port = self._home
+            self._home = None
         a = ""
         if isinstance(e, Refused):
             a = e.reason_code.action
@@ -200,7 +191,7 @@ class Link:
                 n = self.min_ms
         n = min(n << k, self.max_ms)
         k = n >> 1 if k else 0
-        self.next_ms = k + self._random(n - k + 1)
+        self.next_ms = k + self.random(n - k + 1)
         if c._need_clean and not self._was:  # the server had a session that is none of ours: at once, and clean
             self.next_ms = 0
         self._at = time.ticks_add(_ticks(), self.next_ms)

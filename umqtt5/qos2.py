@@ -1,10 +1,11 @@
 """QoS 2, both ways: PUBREC, PUBREL, PUBCOMP (3.5 to 3.7, 4.3.3).
 
 What belongs here: the handlers of packet types 5, 6, 7 and of an inbound QoS 2 PUBLISH once receive.py has parsed it, and the
-strict check
-of our Receive Maximum. Outbound PUBLISH at QoS 2 is core.py's: it is a record like QoS 1. Everything is 0 B.
+strict check of our Receive Maximum. Outbound PUBLISH at QoS 2 is core.py's: it is a record like QoS 1. Everything is 0 B.
 """
 from micropython import const
+
+from .receive import deliver, finish
 
 _H = const(10)  # the image's header
 _REL = const(0x40)  # flag of a record: its PUBREL has to be sent now
@@ -13,71 +14,64 @@ _len = len
 
 def register(s):
     """Put this module's handlers into the session."""
-    from . import receive
-
-    s._deliver = receive.deliver
-    s._finish = receive.finish
     h = s._live
-    h[5] = pubrec
-    h[6] = pubrel
-    h[7] = pubcomp
-    s._qos2_in = publish2
-    s._rels = send_rels
+    h[5] = h[6] = h[7] = acked
+    s._qos2_in = _qos2_in
+    s._rels = _rels
 
 
-def _plain(s, first, i, end):
-    # Checks an acknowledgement; returns its reason code.
-    if first & 15 != (2 if first >> 4 == 6 else 0):
+def acked(s, first, i, end):
+    """PUBREC, PUBREL and PUBCOMP.
+
+    PUBREC: the server owns the message: drop it, keep the identifier, send PUBREL. One of 0x80 and more ends the flow, as PUBCOMP
+    does (one of 0x92 too: the server has forgotten the message: it was delivered). PUBREL: the identifier is free again; PUBCOMP,
+    with 0x92 when it was not known.
+    """
+    k = (first >> 4) - 5
+    if first != b"\x50\x62\x70"[k]:
         s.violation(0x81)
     if end - i != 2:
         s.check_ack(first >> 4, i, end)
-        return s._rx[i + 2]
-    return 0
-
-
-def pubrec(s, first, i, end):
-    """PUBREC: the server owns the message: drop it, keep the identifier, send PUBREL. 0x80 and more: it is refused and over."""
-    first = _plain(s, first, i, end)
-    k = s.find_record(s._rx[i] << 8 | s._rx[i + 1], 2)
-    if first > 127:
+    pid = s._rx[i] << 8 | s._rx[i + 1]
+    if not pid:
+        s.violation(0x82)
+    k = s.find_record(pid, b"\2\4\3"[k])
+    if first == 0x62:
         if k:
             s.free(k)
-            s.acked(i, end, 5)
+        s.ack(0x70, pid, 0 if k else 0x92)
+    elif first == 0x50 and (end - i == 2 or s._rx[i + 2] < 128):
+        _received(s, pid, k)
     elif k:
-        _received(s, k)
-    else:
-        _repeated(s, s._rx[i] << 8 | s._rx[i + 1])
+        if s.image[k] & _REL:
+            s._rel -= 1
+        s.free(k)
+        first >>= 4
+        s.acked(i, end, first)
 
 
-def _repeated(s, pid):
-    # A PUBREC that came before is answered again; one for an unknown identifier with 0x92.
-    k = s.find_record(pid, 3)
-    if k:
-        if not s.image[k] & _REL:
-            s.image[k] |= _REL
-            s._rel += 1
-        send_rels(s)
-    else:
-        if not pid:
-            s.violation(0x82)
-        s.ack(0x62, pid, 0x92)
-
-
-def _received(s, k):
-    # The PUBLISH at offset k of the image becomes "PUBREL is left".
+def _received(s, pid, k):
+    # PUBREC: the PUBLISH at offset k of the image becomes "PUBREL is left". One that came before is answered again, one for an
+    # unknown identifier with 0x92.
     m = s.image
-    m[k] = m[k] & 0x10 | 2
-    s.free(k, 1)
-    m[k] = 3 | _REL
-    m[k + 3] = m[k + 4] = 0
-    s._rel += 1
-    if s._save:
+    if k:
+        s.free(k, 1)
+        m[k] = 3
+        m[k + 3] = m[k + 4] = 0
+    else:
+        k = s.find_record(pid, 3)
+        if not k:
+            return s.ack(0x62, pid, 0x92)
+        pid = 0  # nothing to save
+    if not m[k] & _REL:
+        m[k] |= _REL
+        s._rel += 1
+    if pid and s._save:
         s.persist(m[4] << 8 | m[5])
-    if not s._wn:
-        send_rels(s)
+    _rels(s)
 
 
-def send_rels(s):
+def _rels(s):
     """Send each PUBREL that is due, in order."""
     m = s.image
     i = _H
@@ -89,32 +83,7 @@ def send_rels(s):
         i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
 
 
-def pubcomp(s, first, i, end):
-    """PUBCOMP ends the flow; 0x92 too (the server has forgotten it: it was delivered)."""
-    _plain(s, first, i, end)
-    first = s.find_record(s._rx[i] << 8 | s._rx[i + 1], 3)
-    if first:
-        if s.image[first] & _REL:
-            s._rel -= 1
-        s.free(first)
-        s.acked(i, end, 7)
-    elif not s._rx[i] | s._rx[i + 1]:
-        s.violation(0x82)
-
-
-def pubrel(s, first, i, end):
-    """PUBREL: the identifier is free again; PUBCOMP, with 0x92 when it was not known."""
-    _plain(s, first, i, end)
-    i = s._rx[i] << 8 | s._rx[i + 1]
-    first = s.find_record(i, 4)
-    if first:
-        s.free(first)
-    elif not i:
-        s.violation(0x82)
-    s.ack(0x70, i, 0 if first else 0x92)
-
-
-def publish2(s, pid):
+def _qos2_in(s, pid):
     """An inbound QoS 2 PUBLISH (QoS 1 too when strict), parsed into s._msg: deliver it once, remember the identifier, PUBREC."""
     m = s._msg
     k = 0x50 if m._f & 4 else 0x40
@@ -126,23 +95,21 @@ def publish2(s, pid):
     if k == 0x50 and _len(s.image) + 5 > s._full:
         m._end()
         return s.ack(k, pid, 0x97)  # no room for the identifier: Quota exceeded
-    s._deliver(s, m)
+    deliver(s, m)
     if s._sock is not None:
         if k == 0x50 and not m.code:
             remember(s, pid)
-        s._finish(s, k, pid)
+        finish(s, k, pid)
 
 
 def remember(s, pid):
     """A record for an inbound identifier, behind all others."""
     m = s.image
     n = _len(m)
-    whole = m[4] << 8 | m[5] == n
-    m.append(4)
-    m.append(pid >> 8)
-    m.append(pid & 255)
-    m.extend(b"\0\0")
-    if whole:
+    m.extend(b"\4\0\0\0\0")
+    m[n + 1] = pid >> 8
+    m[n + 2] = pid & 255
+    if m[4] << 8 | m[5] == n:
         s._mark(n + 5)
     if s._save:
         s.persist(m[4] << 8 | m[5])  # before the PUBREC: otherwise a reset would deliver it twice

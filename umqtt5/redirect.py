@@ -24,8 +24,11 @@ def references(text, allow=None):
             p = int(p or 0)
         except ValueError:
             continue
-        if h and 0 <= p < 65536 and (allow is None or any(h == a or a[:1] == "." and h.endswith(a) for a in allow)):
-            r.append((h, p))
+        if h and 0 <= p < 65536:
+            for a in (h,) if allow is None else allow:
+                if h == a or a[:1] == "." and h.endswith(a):
+                    r.append((h, p))
+                    break
     return r
 
 
@@ -42,7 +45,6 @@ def follow(link, e):
             if r:
                 if e.reason_code == 0x9C:
                     link._home = c.server, c.port
-                    link._away = True
                 c.server, c.port = r.pop(0)
                 link._refs = r
                 return True

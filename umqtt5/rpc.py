@@ -8,7 +8,7 @@ import time
 from . import props as names
 
 
-def prepare(s, topic):
+def _prepare(s, topic):
     """Where responses go, [topic, last number, {correlation: response}, socket], and its handler if it is to be subscribed to.
 
     `topic`: the caller's, or None: made from the server's Response Information, else "response/" + client id.
@@ -22,12 +22,12 @@ def prepare(s, topic):
         topic = (base or "response") + "/" + topic
     s._rpc = r = [topic, r[1] if r else 0, {}, s._sock]
 
-    def arrived(message):
+    def deliver(message):
         for k, v in message.properties():
             if k == "correlation_data" and v in r[2]:
                 r[2][v] = bytes(message.payload())
 
-    return r, arrived
+    return r, deliver
 
 
 def packet(r, props):
@@ -45,7 +45,7 @@ def request(s, topic, msg, timeout=None, qos=0, props=(), response_topic=None):
     Raises OSError when time is up, and as publish().
     """
     t = time.ticks_add(time.ticks_ms(), int((timeout or s.timeout) * 1000))
-    r, to = prepare(s, response_topic)
+    r, to = _prepare(s, response_topic)
     if to:
         s.subscribe(r[0], qos, to=to)
     k, p = packet(r, props)

@@ -10,14 +10,14 @@ from hashlib import sha256
 from os import urandom
 
 
-def _pad(key, x):
-    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with x.
+def _pad(key, k):
+    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with k.
     if len(key) > 64:
         key = sha256(key).digest()
     b = bytearray(64)
     b[: len(key)] = key
     for i in range(64):
-        b[i] ^= x
+        b[i] ^= k
     return b
 
 
@@ -45,6 +45,10 @@ def _hi(password, salt, n, feed):
     return x.to_bytes(32, "big")
 
 
+def _base64(b):
+    return str(b2a_base64(b)[:-1], "utf-8")
+
+
 class ScramSha256:
     """SCRAM-SHA-256 without channel binding, for `MQTTClient(auth=ScramSha256(user, password))`.
 
@@ -59,20 +63,20 @@ class ScramSha256:
     name = "SCRAM-SHA-256"
 
     def __init__(self, user, password, *, min_iterations=4096, max_iterations=100000, feed=None):
-        if isinstance(user, str):
-            user = user.encode()
-        self._user = user.replace(b"=", b"=3D").replace(b",", b"=2C")
-        self._password = password.encode() if isinstance(password, str) else password
-        self._range = (min_iterations, max_iterations)
-        self._feed = feed
-        self._salted = (None, 0, b"")
-        self._want = None  # None: no challenge seen; bytes: the server signature to come; True: verified
+        if not isinstance(user, str):
+            user = str(user, "utf-8")
+        self.user = user.replace("=", "=3D").replace(",", "=2C")
+        if isinstance(password, str):
+            password = password.encode()
+        self._args = password, min_iterations, max_iterations, feed
+        self._known = ()
+        self._owed = None  # None: no challenge seen; bytes: the server signature to come; True: verified
 
     def first(self):
         """Starts the exchange anew: the client-first-message, for CONNECT's or the first AUTH's Authentication Data."""
-        self._want = None
-        self._bare = b"n=" + self._user + b",r=" + b2a_base64(urandom(18))[:-1]
-        return b"n,," + self._bare
+        self._owed = None
+        self._bare = "n=%s,r=%s" % (self.user, _base64(urandom(18)))
+        return ("n,," + self._bare).encode()
 
     def step(self, data):
         """Answers the Authentication Data of an AUTH 0x18 (bytes or memoryview): the client-final-message.
@@ -81,44 +85,48 @@ class ScramSha256:
         PC. If the server sends its signature here instead of with the CONNACK it is checked and b"" is the answer. Raises
         ValueError.
         """
-        if self._want:
+        if self._owed:
             self.done(data)
             return b""
-        data = bytes(data or b"")
-        p = data.split(b",")
-        nonce = self._bare[self._bare.rfind(b"r=") :]
-        if len(p) < 3 or p[1][:2] != b"s=" or p[2][:2] != b"i=" or not p[2][2:].isdigit():
+        data = str(data or b"", "utf-8")
+        p = data.split(",")
+        nonce = self._bare[self._bare.rfind("r=") :]
+        if len(p) < 3 or p[1][:2] + p[2][:2] != "s=i=" or not p[2][2:].isdigit():
             raise ValueError("SCRAM: not a server-first-message")
         if not p[0].startswith(nonce) or len(p[0]) <= len(nonce):
             raise ValueError("SCRAM: the server's nonce does not extend ours")
         n = int(p[2][2:10])
-        if len(p[2]) > 9 or not self._range[0] <= n <= self._range[1]:
-            raise ValueError("SCRAM: iteration count outside of %d..%d" % self._range)
-        if self._salted[:2] != (p[1], n):
-            self._salted = (p[1], n, _hi(self._password, a2b_base64(p[1][2:]), n, self._feed))
-        key = self._salted[2]
-        final = b"c=biws," + p[0]
-        msg = self._bare + b"," + data + b"," + final
-        self._want = _hmac(_hmac(key, b"Server Key"), msg)
+        password, low, high, feed = self._args
+        if len(p[2]) > 9 or not low <= n <= high:
+            raise ValueError("SCRAM: iteration count outside of %d..%d" % (low, high))
+        if self._known[:2] != (p[1], n):
+            self._known = p[1], n, _hi(password, a2b_base64(p[1][2:]), n, feed)
+        key = self._known[2]
+        final = "c=biws," + p[0]
+        msg = ",".join((self._bare, data, final)).encode()
+        self._owed = _hmac(_hmac(key, b"Server Key"), msg)
         key = _hmac(key, b"Client Key")
         proof = bytearray(_hmac(sha256(key).digest(), msg))
         for i in range(32):
             proof[i] ^= key[i]
-        return final + b",p=" + b2a_base64(proof)[:-1]
+        return ("%s,p=%s" % (final, _base64(proof))).encode()
 
     def done(self, data):
         """Checks the server-final-message, the Authentication Data of the CONNACK or the last AUTH (bytes, memoryview, None).
 
         Raises ValueError if the server has not proven that it knows the password.
         """
-        data = bytes(data or b"")
-        want = self._want
-        self._want = True
+        try:
+            data = str(data or b"", "utf-8")
+        except UnicodeError:
+            data = "?"
+        want = self._owed
+        self._owed = True
         if want is True and not data:
             return
-        self._want = None
-        if data[:2] == b"e=":
-            raise ValueError("SCRAM: the server says " + str(data[2:], "utf-8"))
-        if want is None or want is True or data.split(b",")[0] != b"v=" + b2a_base64(want)[:-1]:
+        self._owed = None
+        if data[:2] == "e=":
+            raise ValueError("SCRAM: the server says " + data[2:])
+        if want is None or want is True or data.split(",")[0] != "v=" + _base64(want):
             raise ValueError("SCRAM: the server's signature is wrong or missing")
-        self._want = True
+        self._owed = True

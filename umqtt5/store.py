@@ -13,8 +13,9 @@ Flash writes, one save each:   QoS 1: 2 a message (published, acknowledged)     
                                received, QoS 1: 0      QoS 2: 2 (identifier seen, released)      a connection: 1
 With write_ahead=False the client saves nothing by itself: call store.save(client.image) before a deep sleep.
 """
+
 from binascii import crc32
-from struct import pack_into
+from struct import pack_into, unpack_from
 
 from micropython import const
 
@@ -36,20 +37,21 @@ class Store:
         Returns True, or False: nothing there, or nothing that is whole and of this layout; `error` tells then. Allocates the
         size of the slots for a moment, and the store's own buffer. Raises OSError (medium), ValueError (image too large for it).
         """
-        self._h = bytearray(b"S\1\0\0\0\0\0\0\0\0")
+        self._h = bytearray(_H)
         cap = len(image)
         best = None
         self.error = ""
         for k in range(self._slots):
             b = self._read(k)
-            n = b[4] << 8 | b[5] if len(b) >= _H else 0
-            if not n and not any(b):
+            if not any(b):
                 continue
-            q = b[2] << 8 | b[3] if n else 0
+            n = 0
+            if len(b) >= _H:
+                magic, q, n, crc = unpack_from(">HHHI", b)
             s = memoryview(b)[_H : _H + n]
-            if not n or b[0] != 0x53 or b[1] != 1:
+            if not n or magic != 0x5301:
                 e = "not a session image, or one of another version"
-            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) & 0xFFFFFFFF != int.from_bytes(b[6:_H], "big"):
+            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) != crc:
                 e = "damaged"
             else:
                 e = ""
@@ -70,12 +72,7 @@ class Store:
         """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
         q = self._seq + 1 & _SEQ
         n = len(image)
-        h = self._h
-        h[2] = q >> 8
-        h[3] = q & 255
-        h[4] = n >> 8
-        h[5] = n & 255
-        pack_into(">I", h, 6, crc32(image, q << 16 | n))
+        pack_into(">HHHI", self._h, 0, 0x5301, q, n, crc32(image, q << 16 | n))
         self._write(q % self._slots, image)
         self._seq = q
 
@@ -89,24 +86,24 @@ class FileStore(Store):
 
     def __init__(self, path, slot=0):
         self.where = path
-        self._min = slot
+        self.slot = slot
         try:
             self._f = open(path, "r+b")
         except OSError:
             self._f = open(path, "w+b")
-        self._size = self._f.seek(0, 2) + 1 >> 1
+        self._cap = self._f.seek(0, 2) + 1 >> 1
         import os
 
         self._sync = getattr(os, "fsync", None)
 
     def _read(self, k):
-        self._f.seek(k * self._size)
-        return self._f.read(self._size)
+        self._f.seek(k * self._cap)
+        return self._f.read(self._cap)
 
     def _room(self, n):
         # Slots of n bytes. Slot 0 does not move; so the newest image goes there first, and slot 1 is lost.
-        s = self._size
-        n = max(n, self._min)
+        s = self._cap
+        n = max(n, self.slot)
         if n > s:
             if self._seq & 1:
                 b = self._read(1)
@@ -115,13 +112,13 @@ class FileStore(Store):
             f.seek(0, 2)
             f.write(bytes(2 * n - f.tell()))
             f.flush()
-            self._size = n
+            self._cap = n
 
     def _write(self, k, image):
-        if len(image) + _H > self._size:
-            raise ValueError("FileStore: load() first, with a bytearray as long as the longest image")
+        if len(image) + _H > self._cap:
+            raise ValueError("FileStore: load() first, with room for the longest image")
         f = self._f
-        f.seek(k * self._size)
+        f.seek(k * self._cap)
         f.write(self._h)
         f.write(image)
         f.flush()
@@ -133,7 +130,7 @@ class FileStore(Store):
 
 
 def __getattr__(name):
-    if name not in ("RTCStore", "NVSStore"):
+    if not name.endswith("Store"):
         raise AttributeError(name)
     from . import store_esp32
 

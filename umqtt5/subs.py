@@ -5,7 +5,7 @@ messages (receive.py), the rules of topic filters (topics.py).
 """
 
 from . import receive, wire
-from .errors import Refused, ResourceError
+from .errors import Refused
 
 try:
     from micropython import front  # CPython: ports/host
@@ -14,9 +14,6 @@ except ImportError:
     def front(b, n):
         """What can be compared with a bytearray: the first n bytes of b, in place. (startswith() takes bytes only.)"""
         return memoryview(b)[:n]
-
-
-_len = len
 
 
 def register(s):
@@ -30,45 +27,44 @@ def suback(s, first, i, end):
     """SUBACK (3.9) and UNSUBACK (3.11): checks it, ends the wait, tells on_suback. Ignored when nobody waits for it."""
     b = s._rx
     packet = first >> 4
-    if first & 15 or end - i < 4:
-        s.violation(0x81)
-    pid = b[i] << 8 | b[i + 1]
-    k = wire.walk(b, i + 2, end, packet)
+    k = -0x81
+    if not first & 15 and end - i > 3:
+        k = wire.walk(b, i + 2, end, packet)
     if k < 0:
         s.violation(-k)
-    if s._noinfo and b[i + 2]:
+    pid = b[i] << 8 | b[i + 1]
+    i += 2
+    if not pid or s._noinfo and b[i]:
         s.violation(0x82)
-    from . import reasons
+    codes = bytes(b[k:end])
+    for n in codes:
+        if n > (2 if packet == 9 else 0):  # the codes of a good day need no table
+            from . import reasons
 
-    for n in range(k, end):
-        if not reasons.legal(b[n], packet):
-            s.violation(0x81)
-    if not pid:
-        s.violation(0x82)
-    w = s._acks.get(pid) if s._acks else None
-    if w is None or w[0] != packet:
+            if not reasons.legal(n, packet):
+                s.violation(0x81)
+    w = s._acks and s._acks.get(pid)
+    if not w or w[0] != packet:
         return
     del s._acks[pid]
-    if len(w[1]) != end - k:
-        s.violation(0x82, "not one reason code for each filter")
-    w[2] = bytes(b[k:end])
-    if b[i + 2]:
+    if len(w[1]) != len(codes):
+        s.violation(0x82, "wrong number of reason codes")
+    w[2] = codes
+    if b[i]:
         from . import props
 
-        w[3] = props.decode(b, i + 2)
-    for n in range(end - k):
-        r = w[1][n]
-        if r and (w[2][n] > 127) == (packet == 9):  # refused, or unsubscribed: the slot is free again
+        w[3] = props.decode(b, i)
+    for r, n in zip(w[1], codes):
+        if r and (n > 127) == (packet == 9):  # refused, or unsubscribed: the slot is free again
             r[0] = b""
             r[2] = None
     if s.on_suback:
-        s._codes = w[2]
-        s._at = i + 2
+        s._codes = codes
+        s._at = i
         s._to = k
         s._busy = 1
         s.on_suback(s, pid, packet)
-        s._busy = 0
-        s._at = 0
+        s._busy = s._at = 0
 
 
 def packet_codes(s):
@@ -76,49 +72,25 @@ def packet_codes(s):
     return s._codes
 
 
-def _filter(s, f, qos, no_local=False, retain_as_published=False, retain_handling=0):
+def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handling=0):
     # One filter with its options, checked against the rules and the server's limits: (filter, options byte).
-    from .topics import topic_filter
-
     f = wire.check_str(f, "topic filter")
-    k = topic_filter(f, 0, _len(f))
-    if k:
-        raise ValueError("topic filter %s is empty or its wildcards or share name are misplaced (4.7, 4.8.2)" % f)
     if not 0 <= qos <= 2 or not 0 <= retain_handling <= 2:
         raise ValueError("qos and retain_handling are 0, 1 or 2")
-    shared = f.startswith(b"$share/")
-    if shared and no_local:
-        raise ValueError("no_local: not with a shared subscription (3.8.3-4)")
-    if shared and not s._caps & 32:
-        raise ValueError("shared subscription: the server has none (0x9E)")
-    if not s._caps & 8 and (b"+" in f or b"#" in f):
-        raise ValueError("wildcard subscription: the server has none (0xA2)")
+    k = 0
+    if f.startswith(b"$share/"):
+        if no_local:
+            raise ValueError("no_local: not with $share (3.8.3-4)")
+        k = 32
+    if b"+" in f or b"#" in f:
+        k |= 8
+    if k:
+        from .topics import topic_filter
+    if not f or k and topic_filter(f, 0, len(f)):
+        raise ValueError("topic filter %s: empty, or wildcard or share name misplaced" % f)
+    if k & ~s._caps:
+        raise ValueError("topic filter %s: the server lacks wildcards or shared filters" % f)
     return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
-
-
-def _slot(s, f, options, to):
-    # The route of this filter: its own from before, a free one, or a new one.
-    if to:
-        s._routed = True
-        s._ready = False
-    k = None
-    for r in s._routes:
-        if r[0] == f:
-            k = r
-            break
-        if not r[0]:
-            k = r
-    if k is None:
-        k = [f, options, to, None]
-        s._routes.append(k)
-    else:
-        k[0] = f
-        k[1] = options
-        k[2] = to
-    if b"+" not in f and b"#" not in f and len(f) < 60:
-        f = bytearray((0x30, 0, 0, len(f))) + f + b"\0"  # what a QoS 0 message without properties begins with
-        k[3] = front(s._rx, len(f)), f
-    return k
 
 
 def subscribe_start(s, filters, props=b"", to=None):
@@ -126,94 +98,107 @@ def subscribe_start(s, filters, props=b"", to=None):
 
     Does not wait: on_suback tells. Raises ValueError/TypeError before a byte is sent, OSError when not connected. 3.8.
     """
-    if s._state != 2:
-        raise OSError(107, "not connected")
-    register(s)
-    if not filters:
-        raise ValueError("SUBSCRIBE needs at least one filter (3.8.3-2)")
-    body = b""
-    fs = []
-    for x in filters:
-        x = _filter(s, x[0], x[1], **(x[2] if len(x) > 2 else {}))
-        fs.append(x)
-        body += bytes((len(x[0]) >> 8, len(x[0]) & 255)) + x[0] + bytes((x[1],))
-    p = b"\0"
-    if props:
-        from . import props as names
-
-        p = names.block(props, 8)
-        if wire.find(p, 0, 11) >= 0:
-            if not s._caps & 16:
-                raise ValueError("subscription identifier: the server has none (0xA1)")
-            if to:
-                raise ValueError("subscription_identifier: `to` makes its own")
-    old = [list(r) for r in s._routes]
-    routes = [_slot(s, f[0], f[1], to) for f in fs]
-    if to and s._caps & 16:
-        k = 1 + s._routes.index(routes[0])
-        k = b"\x0b" + (bytes((k,)) if k < 128 else bytes((k & 127 | 128, k >> 7)))
-        i = wire.vbi(p, 0, len(p))
-        p = p[wire.vbi_size(i) :] + k
-        p = (bytes((len(p),)) if len(p) < 128 else names.vbi(len(p))) + p
-    try:
-        return send(s, 0x82, p + body, routes)
-    except ValueError:
-        del s._routes[len(old) :]
-        for k in range(len(old)):
-            s._routes[k][:] = old[k]
-        raise
+    return _start(s, 0x82, filters, props, to)
 
 
 def unsubscribe_start(s, filters, props=b""):
     """Send UNSUBSCRIBE for a list of filters; returns its packet identifier. As subscribe_start(). 3.10."""
+    return _start(s, 0xA2, filters, props)
+
+
+def _start(s, first, filters, p, to=None):
     if s._state != 2:
         raise OSError(107, "not connected")
     register(s)
     if not filters:
-        raise ValueError("UNSUBSCRIBE needs at least one filter (3.10.3-2)")
-    p = b"\0"
-    if props:
-        from . import props as names
+        raise ValueError("give at least one topic filter")  # 3.8.3-2, 3.10.3-2
+    if p:
+        from . import props
 
-        p = names.block(props, 10)
-    routes = []
-    for f in filters:
-        f = _filter(s, f, 0)[0]
-        p += bytes((len(f) >> 8, len(f) & 255)) + f
-        for r in s._routes:
-            if r[0] == f:
-                routes.append(r)
-                break
-        else:
-            routes.append(None)
-    return send(s, 0xA2, p, routes)
+        p = props.block(p, first >> 4)
+        if wire.find(p, 0, 11) >= 0 and (to or not s._caps & 16):
+            raise ValueError("subscription_identifier: `to` makes its own, or the server has none")
+    out = []
+    for x in filters:
+        if first == 0xA2:
+            x = x, 0
+        out.append(_check(s, x[0], x[1], **(x[2] if len(x) > 2 else {})))
+    return send(s, first, p or b"\0", out, to)
 
 
-def send(s, first, body, routes):
-    # A packet with an identifier, in one write from a buffer of its own.
-    n = 2 + len(body)
-    p = bytearray((first,))
-    k = n
-    while k > 127:
-        p.append(k & 127 | 128)
-        k >>= 7
-    p.append(k)
-    if len(p) + n > s._smax:
-        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (len(p) + n, s._smax))
+def send(s, first, p, filters, to):
+    """SUBSCRIBE or UNSUBSCRIBE with property block `p` of these (filter, options byte), in one write from a buffer of its own."""
+    if to and s._caps & 16:  # subscription identifier: 1 + the index of the route
+        p = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :] + b"\x0b" + _vbi(1 + find(s, filters[0][0]))
+        p = _vbi(len(p)) + p
+    for f, options in filters:
+        p += len(f).to_bytes(2, "big") + f
+        if first == 0x82:
+            p += bytes((options,))
+    n = 2 + len(p)
+    first = bytes((first,)) + _vbi(n)
+    n += len(first)
+    if n > s._smax:
+        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
     if s._wn:
         s.drain()
     pid = s.next_id()
-    p.extend(bytes((pid >> 8, pid & 255)))
-    p.extend(body)
     if not s._acks:
         s._acks = {}
-    s._acks[pid] = [(first >> 4) + 1, routes, None, ()]
-    s._write(p, 0, len(p))
+    routes = []
+    for f, options in filters:
+        routes.append(_route(s, f, options, to, first[0] == 0x82))
+    s._acks[pid] = [(first[0] >> 4) + 1, routes, None, ()]
+    s._write(first + pid.to_bytes(2, "big") + p, 0, n)
     return pid
 
 
-def _wait(s, pid, timeout, name):
-    # For the acknowledgement: returns its codes; one filter alone that is refused raises Refused.
+def _vbi(n):
+    # Variable byte integer (1.5.5).
+    b = b""
+    while n > 127:
+        b += bytes((n & 127 | 128,))
+        n >>= 7
+    return b + bytes((n,))
+
+
+def find(s, f):
+    """Index of the route of filter `f`: its own from before, a free one, or a new one behind all others."""
+    k = len(s._routes)
+    for i in range(k):
+        r = s._routes[i][0]
+        if r == f:
+            return i
+        if not r:
+            k = i
+    return k
+
+
+def _route(s, f, options, to, keep):
+    # The route of filter `f`, put there when `keep`; None when it has none.
+    r = s._routes
+    k = find(s, f)
+    if keep:
+        if k == len(r):
+            r.append([])
+        if to:
+            s._routed = True
+            s._ready = False
+        head = None
+        if b"+" not in f and b"#" not in f and len(f) < 60:  # a topic: what a QoS 0 message without properties begins with
+            head = bytearray((0x30, 0, 0, len(f))) + f + b"\0"
+            head = front(s._rx, len(head)), head
+        r[k][:] = f, options, to, head
+    elif k == len(r) or not r[k][0]:
+        return None
+    return r[k]
+
+
+def _wait(s, timeout, start, *args):
+    # Send, wait for the acknowledgement, return its codes; one filter alone that is refused raises Refused.
+    if s.in_handler():
+        s.work()  # raises ResourceError
+    pid = start(s, *args)
     w = s._acks[pid]
     try:
         s.until(w, timeout)
@@ -222,7 +207,7 @@ def _wait(s, pid, timeout, name):
             s._acks.pop(pid, None)
         raise
     if len(w[2]) == 1 and w[2][0] > 127:
-        raise Refused(name, w[2][0], w[0], w[3])
+        raise Refused("SUBACK" if w[0] == 9 else "UNSUBACK", w[2][0], w[0], w[3])
     return w[2]
 
 
@@ -230,24 +215,20 @@ def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=Fals
     """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
 
     `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter
-    (granted
-    QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8, 3.9.
+    (granted QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8,
+    3.9.
     """
     if isinstance(topic, (str, bytes)):
         options = {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling}
         topic = [(topic, qos, options)]
-    if s.in_handler():
-        raise ResourceError("called from a handler: set a flag there and call it from the main loop")
-    return _wait(s, subscribe_start(s, topic, props, to), timeout, "SUBACK")
+    return _wait(s, timeout, subscribe_start, topic, props, to)
 
 
 def unsubscribe(s, topic, props=b"", timeout=None):
     """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as
     subscribe().
     """
-    if s.in_handler():
-        raise ResourceError("called from a handler: set a flag there and call it from the main loop")
-    return _wait(s, unsubscribe_start(s, [topic] if isinstance(topic, (str, bytes)) else topic, props), timeout, "UNSUBACK")
+    return _wait(s, timeout, unsubscribe_start, [topic] if isinstance(topic, (str, bytes)) else topic, props)
 
 
 def again(s, k=0):
@@ -256,12 +237,9 @@ def again(s, k=0):
     Returns the index to go on with, or None after the last. Nothing may be half written.
     """
     while k < len(s._routes):
-        f, options, to, _ = r = s._routes[k]
+        f, options, to, _ = s._routes[k]
         k += 1
         if f:
-            p = b"\0"
-            if to and s._caps & 16:
-                p = bytes((2, 11, k)) if k < 128 else bytes((3, 11, k & 127 | 128, k >> 7))
-            send(s, 0x82, p + bytes((len(f) >> 8, len(f) & 255)) + f + bytes((options,)), [r])
+            send(s, 0x82, b"\0", [(f, options)], to)
             return k
     return None

@@ -19,21 +19,19 @@ left before it waits, so it does not matter what poll() says about bytes that ar
 import time
 
 
-def _blocks(x, kind):
-    # The bytes of each PEM block of that kind, or [the DER bytes]; x: file name or bytes.
+def decode(b, what):
+    # The bytes of each PEM block of that kind, or [the DER bytes]; b: file name or bytes.
     import binascii
 
-    if isinstance(x, str):
-        with open(x, "rb") as f:
-            x = f.read()
-    if b"-----BEGIN" not in x:
-        return [x]
+    if isinstance(b, str):
+        with open(b, "rb") as f:
+            b = f.read()
     out = []
-    for p in x.split(b"-----BEGIN ")[1:]:
-        name, p = p.split(b"-----", 1)
-        if name.endswith(kind):
-            out.append(binascii.a2b_base64(p.split(b"-----")[0].strip()))
-    return out
+    for p in b.split(b"-----BEGIN ")[1:]:
+        name, p = p.split(b"-----")[:2]
+        if name.endswith(what):
+            out.append(binascii.a2b_base64(p.strip()))
+    return out or [b]
 
 
 def wrap(s, k):
@@ -44,71 +42,60 @@ def wrap(s, k):
     name = s.server
     if not hasattr(c, "wrap_socket"):
         o = {} if c is True else dict(c)
-        ca, cert, key, host, verify = [o.pop(x, None) for x in ("ca", "cert", "key", "server_hostname", "verify")]
-        if o:
-            raise ValueError("ssl: unknown key %s" % ", ".join(o))
-        if key and not cert:
-            raise ValueError("ssl: key without cert")
-        key = key or cert
-        name = host or name
+        ca = o.pop("ca", None)
+        cert = o.pop("cert", None)
+        key = o.pop("key", None)
+        name = o.pop("server_hostname", None) or name
+        verify = o.pop("verify", None)
+        if o or key and not cert:
+            raise ValueError("ssl: key without cert, or unknown: " + ", ".join(o))
         c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         system = hasattr(c, "load_default_certs")
         if verify is None:
-            verify = bool(ca) or system
+            verify = ca or system
         if verify and not ca and not system:
             raise ValueError("ssl: verify needs ca, the authority's certificate")
-        if system:
-            c.check_hostname = False
         c.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
         if verify and ca:
-            for d in _blocks(ca, b"CERTIFICATE"):
+            for d in decode(ca, b"CERTIFICATE"):
                 c.load_verify_locations(cadata=d)
         elif verify:
             c.load_default_certs()
-        if cert and system:
+        if cert:
+            key = key or cert
+            if not system:
+                cert = decode(cert, b"CERTIFICATE")[0]
+                key = decode(key, b"PRIVATE KEY")[0]
             c.load_cert_chain(cert, key)
-        elif cert:
-            c.load_cert_chain(_blocks(cert, b"CERTIFICATE")[0], _blocks(key, b"PRIVATE KEY")[0])
     return c.wrap_socket(k, server_hostname=name, do_handshake_on_connect=False)
 
 
 def guard(s, t):
-    """The write of the handshake; puts a read in place too. Both are the plain ones again once the server has sent something."""
+    """The write of the handshake; its read is put in place. Both are the plain ones again once the server has sent something."""
 
-    def fail(e):
-        text = " ".join(str(e).split())
-        low = text.lower()
-        if "verify" in low or "x509" in low or "the certificate" in low:
-            if time.gmtime()[0] < 2024:
-                text += " (the clock is not set: set it first, certificates have dates)"
-            text = "server certificate refused: " + text
-        elif not e.args or e.args[0] in (32, 104):
-            text = "the server closed the connection during the handshake"
-            if isinstance(s.ssl, dict) and "cert" in s.ssl:
-                text += ": it may not like the client certificate"
-            else:
-                text += ": it may want a client certificate (cert, key)"
-        elif not isinstance(e, ValueError) and e.args[0] in (101, 110, 111, 113):
-            raise e  # TCP's own
-        raise OSError(5, "TLS: " + text) from None
-
-    def write(buf, off, n):
+    def io(*a):
         try:
-            return t.write(buf, off, n)
+            if len(a) > 1:
+                return t.write(*a)
+            n = t.readinto(*a)
+            if n == 0:
+                raise OSError
+            if n:
+                s._sr = t.readinto
+                s._sw = t.write
+            return n
         except (OSError, ValueError) as e:
-            fail(e)
+            text = " ".join(str(e).split())
+            low = text.lower()
+            if "verify" in low or "x509" in low or "the certificate" in low:
+                if time.gmtime()[0] < 2024:
+                    text += " (the clock is not set: set it first, certificates have dates)"
+                text = "server certificate refused: " + text
+            elif not e.args or e.args[0] in (32, 104):
+                text = "closed by the server: it may want a client certificate (cert, key), or another one"
+            elif not isinstance(e, ValueError) and e.args[0] in (101, 110, 111, 113):
+                raise  # TCP's own
+            raise OSError(5, "TLS: " + text) from None
 
-    def read(buf):
-        try:
-            n = t.readinto(buf)
-        except (OSError, ValueError) as e:
-            fail(e)
-        if n:
-            s._sr = t.readinto
-            s._sw = t.write
-        elif n == 0:
-            fail(OSError())
-        return n
-
-    s._sr = read
-    return write
+    s._sr = io
+    return io

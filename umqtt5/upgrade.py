@@ -15,7 +15,7 @@ _REQUEST = const(-2)
 _RESPONSE = const(-1)
 _LINE = const(1024)  # bytes of the longest header line that is not an attack
 # what the answer has to say; the last one it must not: no extension was offered
-_NAMES = ("upgrade", "connection", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions")
+_NAMES = const("upgrade connection sec-websocket-accept sec-websocket-protocol sec-websocket-extensions")
 
 
 def keys():
@@ -28,7 +28,7 @@ def keys():
         from cryptolib import aes
     except ImportError:
 
-        def f(z, k):
+        def f(b, k):
             k[0:4] = urandom(4)
 
         return f
@@ -56,45 +56,48 @@ def begin(up, host, lean):
         if "\r" in name or "\n" in name:
             raise ValueError("line break in a WebSocket header")
     key = b2a_base64(urandom(16))[:-1]
-    h.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n")
-    up[3:] = ("\r\n".join(h).encode() + b"Sec-WebSocket-Key: " + key + b"\r\n\r\n", accept(key), -1, lean)
+    h.append(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: %s\r\n\r\n" % str(key, "utf-8")
+    )
+    up[3:] = ("\r\n".join(h).encode(), str(accept(key), "utf-8"), -1, lean)
 
 
 def step(w):
     """Goes on with the upgrade of w as far as it goes without waiting. True when complete; OSError when the server refuses."""
     up = w._up
     a = up[3]
-    if w._st == _REQUEST:
+    if w._state == _REQUEST:
         n = w._s.write(a, 0, len(a))
         up[3] = a = a[n or 0 :]
         if not a:
-            w._st = _RESPONSE
+            w._state = _RESPONSE
         return False
     while True:
         n = a.find(b"\n")
         if n < 0:
-            n = len(a) <= _LINE and w._s.readinto(w._in, len(w._in))
+            n = len(a) <= _LINE and w._s.readinto(w._rx, len(w._rx))
             if n is None:
                 up[3] = a
                 return False
             if not n:
-                w.fail(1006, "header line too long" if n is False else "closed by the server during the upgrade")
-            a += w._in[:n]
+                w.fail(1006, "header line too long" if n is False else "closed by the server")
+            a += w._rx[:n]
             continue
         line = a[:n].strip()
         a = a[n + 1 :]
         if line:
-            _line(w, up, line)
+            _header(w, up, line)
         elif up[5] >= 0:
             break
     for n in range(4):
         if not up[5] >> n & 1:
-            w.fail(1006, "no %s in the answer" % _NAMES[n])
+            w.fail(1006, "no %s in the answer" % _NAMES.split()[n])
     up[3] = None
     w._p = 0
     w._e = len(a)
-    w._in[0 : len(a)] = a
-    w._st = _HEAD
+    w._rx[0 : len(a)] = a
+    w._state = _HEAD
     if up[6]:
         sys.modules.pop("umqtt5.upgrade", None)
         n = sys.modules["umqtt5"]
@@ -103,23 +106,24 @@ def step(w):
     return True
 
 
-def _line(w, up, line):
+def _header(w, up, line):
     # One line of the answer (4.1), in any case and with any spacing.
+    try:
+        line = str(line, "utf-8")
+    except UnicodeError:
+        line = ""
     if up[5] < 0:
-        n = line.split()
-        if line[:5] != b"HTTP/" or len(n) < 2 or n[1] != b"101":
+        if not line.startswith("HTTP/") or line.split()[1:2] != ["101"]:
             w.fail(1006, "no upgrade: " + repr(line[:60]))
         up[5] = 0
         return
-    n = line.find(b":")
-    try:
-        name = str(line[:n], "utf-8").strip().lower()
-    except UnicodeError:
-        return
-    if name in _NAMES:
-        n = line[n + 1 :].strip()
-        line = n.lower()
-        i = _NAMES.index(name)
-        if not (line == b"websocket", b"upgrade" in line, n == up[4], n == b"mqtt", False)[i]:
-            w.fail(1006, "wrong %s: %s" % (name, repr(n[:60])))
+    name, _, value = line.partition(":")
+    name = name.strip().lower()
+    names = _NAMES.split()
+    if name in names:
+        i = names.index(name)
+        value = value.strip()
+        line = value.lower()
+        if not (line == "websocket", "upgrade" in line, value == up[4], value == "mqtt", False)[i]:
+            w.fail(1006, "wrong %s: %s" % (name, repr(value[:60])))
         up[5] |= 1 << i

@@ -17,7 +17,7 @@ from micropython import const
 _EBADF = const(9)
 _EPIPE = const(32)
 _EPROTO = const(71)
-# self._st, where the receiver stands; 12, 11 and 28 .. 21 count down the bytes of a 16-bit and a 64-bit length
+# self._state, where the receiver stands; 12, 11 and 28 .. 21 count down the bytes of a 16-bit and a 64-bit length
 _CLOSED = const(-3)
 _REQUEST = const(-2)  # -2 and -1, waiting for the answer: upgrade.py
 _HEAD = const(0)
@@ -25,28 +25,26 @@ _LENGTH = const(1)
 _DATA = const(3)
 _CONTROL = const(4)
 
-_ZERO = bytes(16)
+_ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
 
-# _mask: t[d:n] = s[o:] XOR k; d is a multiple of 4 where a frame's payload begins. Machine code on boards, some 10
+# _mask: t[i:n] = s[j:] XOR k; i is a multiple of 4 where a frame's payload begins. Machine code on boards, some 10
 # instructions a byte instead of 500; compiled at import and not by a decorator, so that one .mpy serves every architecture.
 try:
     exec(
-        """import micropython
-@micropython.viper
-def _mask(t: ptr8, d: int, s: ptr8, o: int, n: int, k: ptr8):
-    while d < n:
-        t[d] = s[o] ^ k[d & 3]
-        d += 1
-        o += 1
-"""
+        """@micropython.viper
+def _mask(t:ptr8, i:int, s:ptr8, j:int, n:int, k:ptr8):
+ while i < n:
+  t[i] = s[j] ^ k[i & 3]
+  i += 1
+  j += 1"""
     )
 except (SyntaxError, NameError, AttributeError, MemoryError):
 
-    def _mask(t, d, s, o, n, k):
-        while d < n:
-            t[d] = s[o] ^ k[d & 3]
-            d += 1
-            o += 1
+    def _mask(t, i, s, j, n, k):
+        while i < n:
+            t[i] = s[j] ^ k[i & 3]
+            i += 1
+            j += 1
 
 
 class WebSocket:
@@ -66,10 +64,10 @@ class WebSocket:
         begin(self._up, "", False)
         self._t = bytearray(max(tx + 8, 133))
         self._k = memoryview(self._t)[4:20]  # begins with the masking key
-        self._in = bytearray(max(rx, 133))
+        self._rx = bytearray(max(rx, 133))
         self._key = keys()
         self._s = None
-        self._st = _CLOSED
+        self._state = _CLOSED
         self.code = 0
 
     def __call__(self, client):
@@ -93,15 +91,12 @@ class WebSocket:
         begin(self._up, host, lean)
         self._s = stream
         self.sock = getattr(stream, "sock", stream)
-        self._p = self._e = 0  # unread bytes of _in
-        self._tp = self._te = 0  # unsent bytes of _t
-        self._owed = 0  # 1: the last byte that write() was given is in _t, but the caller was not told that it was taken
         self._next = 2  # the opcode of the next data frame: 2, or 0 inside a fragmented message
-        self._ctl = 0  # where the next byte of the pong or close goes that is being built in _t; 0: none
-        self._left = 0  # payload bytes still to come
-        self._op = 0
-        self.code = 0
-        self._st = _REQUEST
+        # _p to _e: unread bytes of _rx; _wo, _wn: unsent bytes of _t, where and how many; _left: payload bytes still to come
+        # _owed: 1: the last byte that write() was given is in _t, but the caller was not told that it was taken
+        # _ctl: where the next byte of the pong or close goes that is being built in _t; 0: none
+        self._p = self._e = self._wo = self._wn = self._owed = self._ctl = self._left = self._op = self.code = 0
+        self._state = _REQUEST
         return self
 
     def write(self, buf, off, n):
@@ -110,38 +105,31 @@ class WebSocket:
         A frame that the stream took only in part is reported without its last byte, which stays owed until the rest is out:
         the caller comes back for it. OSError when closed or when the server is no WebSocket server for MQTT. 0 B once open.
         """
-        if self._st < 0 and not self._shake():
+        if self._state < 0 and not self._shake():
             return None
-        if self._tp < self._te and not self._flush():
+        if self._wn and not self.flush():
             return None
         if self._owed:
             self._owed = 0
             return 1
         if self.code:
-            raise OSError(_EPIPE, "WebSocket: closed by the server")
-        if self._ctl and not self._rest():
-            return None
+            raise OSError(_EPIPE, "WebSocket: closed")
+        if self._ctl:  # the rest of a ping of which only the beginning has come: a caller that waits to write may not be reading
+            if self._p == self._e and self._read(buf, 0) != -1:
+                return None
+            self._control()
+            if self._ctl or self.code or self._wn:
+                return None
         n = min(n, len(self._t) - 8)
-        self._frame(buf, off, n)
-        if self._flush():
+        self._prepare(buf, off, n)
+        if self.flush():
             return n
         self._owed = 1
         return n - 1 or None
 
-    def _rest(self):
-        # The rest of a ping of which only the beginning has come: a caller that waits to write may not be reading.
-        if self._p == self._e:
-            n = self._s.readinto(self._in, len(self._in))
-            if not n:
-                return False
-            self._p = 0
-            self._e = n
-        self._control()
-        return not self._ctl and not self.code and self._tp == self._te
-
-    def _frame(self, buf, off, n):
+    def _prepare(self, buf, off, n):
         # A masked binary frame with these n bytes, in _t. One more local variable would put the call's frame on the heap.
-        self._tp = 0 if n > 125 else 2
+        self._wo = 0 if n > 125 else 2
         if n > 125:
             self._t[0] = 0x82
             self._t[1] = 0xFE
@@ -151,16 +139,17 @@ class WebSocket:
             self._t[2] = 0x82
             self._t[3] = 0x80 | n
         n += 8
-        self._te = n
-        self._key(_ZERO, self._k)
+        self._wn = n - self._wo
+        self._key(_ZEROS, self._k)
         _mask(self._t, 8, buf, off, n, self._k)
 
-    def _flush(self):
+    def flush(self):
         # One try to send what _t holds. True when all of it is gone.
-        n = self._s.write(self._t, self._tp, self._te - self._tp)
+        n = self._s.write(self._t, self._wo, self._wn)
         if n:
-            self._tp += n
-        return self._tp == self._te
+            self._wo += n
+            self._wn -= n
+        return not self._wn
 
     def readinto(self, buf, n=None):
         """Reads payload into buf, up to n bytes or len(buf): from one read of the stream, of as many frames as it brought.
@@ -168,7 +157,7 @@ class WebSocket:
         Returns how many, None when there is nothing yet, 0 when the server closed. OSError when it broke the rules: the close
         frame is sent and the stream closed before. 0 B once open.
         """
-        if self._st < 0 and (self._st == _REQUEST or not self._shake()):
+        if self._state < 0 and (self._state == _REQUEST or not self._shake()):
             return None
         if n is None:
             n = len(buf)
@@ -181,9 +170,9 @@ class WebSocket:
                 if d != -1:
                     return d
                 d = 0
-            if self._st == _DATA:
+            if self._state == _DATA:
                 d = self._take(buf, d, n)
-            elif self._st == _CONTROL:
+            elif self._state == _CONTROL:
                 if not self._control():
                     break
             else:
@@ -191,79 +180,74 @@ class WebSocket:
         return d or None
 
     def _read(self, buf, n):
-        # The next bulk read: -1 when it went to _in, else what readinto() returns.
+        # The next bulk read: -1 when it went to _rx, else what readinto() returns.
         if self.code:
             return 0
-        if self._tp < self._te:
-            self._flush()
-        if self._st == _DATA and self._left >= len(self._in):
+        if self._wn:
+            self.flush()
+        if self._state == _DATA and self._left >= len(self._rx):
             n = self._s.readinto(buf, min(n, self._left))
             if n:
                 self._left -= n
                 if not self._left:
-                    self._st = _HEAD
+                    self._state = _HEAD
             return n
-        k = self._s.readinto(self._in, len(self._in))
+        k = self._s.readinto(self._rx, len(self._rx))
         if not k:
             return k
         k -= 2
-        if 0 < k < 126 and k <= n and self._in[1] == k and self._in[0] == 0x82 and self._st == _HEAD and self._next:
-            _mask(buf, 0, self._in, 2, k, _ZERO)  # one short frame and no more: most packets come so
+        if 0 < k < 126 and k <= n and self._rx[1] == k and self._rx[0] == 0x82 and self._state == _HEAD and self._next:
+            _mask(buf, 0, self._rx, 2, k, _ZEROS)  # one short frame and no more: most packets come so
             return k
         self._p = 0
         self._e = k + 2
         return -1
 
-    def _take(self, buf, d, n):
-        # Payload from _in to the caller. Returns the new d.
-        n = min(n - d, self._left, self._e - self._p)
-        _mask(buf, d, self._in, self._p, d + n, _ZERO)
+    def _take(self, buf, i, n):
+        # Payload from _rx to the caller, from offset i on. Returns the new i.
+        n = min(n - i, self._left, self._e - self._p)
+        _mask(buf, i, self._rx, self._p, i + n, _ZEROS)
         self._p += n
         self._left -= n
         if not self._left:
-            self._st = _HEAD
-        return d + n
+            self._state = _HEAD
+        return i + n
 
     def _header(self):
-        # Goes on in a frame header, two bytes or one (RFC 6455 5.2).
-        c = self._in[self._p]
+        # The next byte of a frame header (RFC 6455 5.2).
+        c = self._rx[self._p]
         self._p += 1
-        st = self._st
+        st = self._state
         if st == _HEAD:
             self._op = st = c & 15
             if st == 1:
-                self.fail(1003, "text frame")  # MQTT-6.0.0-1
+                self.fail(1003, "bad frame")  # a text frame: MQTT-6.0.0-1
             if c & 0x70 or (c < 128 or st > 10 if st > 7 else st != self._next):
                 self.fail(1002, "bad frame")
             if st < 3:
                 self._next = 0 if c < 128 else 2
-            self._st = st = _LENGTH
-            if self._p == self._e:
-                return
-            c = self._in[self._p]
-            self._p += 1
+            self._state = _LENGTH
+            return
         if st == _LENGTH:
             self._left = c
             if c > 125:
                 if c > 127 or self._op > 7:
-                    self.fail(1002, "bad length or masked")
+                    self.fail(1002, "bad frame")  # masked, or a long control frame
                 self._left = 0
-                self._st = 12 if c == 126 else 28
+                self._state = 12 if c == 126 else 28
                 return
         else:
             if self._left > 0x3FFFFF:
-                self.fail(1009, "frame too long")
+                self.fail(1009, "bad frame")
             self._left = self._left << 8 | c
-            self._st = st = st - 1
+            self._state = st = st - 1
             if st != 10 and st != 20:
                 return
             if self._left < (126 if st == 10 else 0x10000):
-                self.fail(1002, "length not in its shortest form")
+                self.fail(1002, "bad frame")  # not in its shortest form
+        self._state = _CONTROL if self._op > 7 else _DATA if self._left else _HEAD
         if self._op > 7:
-            self._st = _CONTROL
             self._control()
-        else:
-            self._st = _DATA if self._left else _HEAD
 
     def _control(self):
         # Payload of a control frame; the answer to a ping or a close is built while it comes. False: _t is still in use.
@@ -271,15 +255,15 @@ class WebSocket:
         t = self._t
         d = self._ctl
         if op != 10 and not d:
-            if self._tp < self._te and not self._flush():
+            if self._wn and not self.flush():
                 return False
             t[2] = 0x8A if op == 9 else 0x88
             t[3] = 0x80 | self._left
-            self._key(_ZERO, self._k)
+            self._key(_ZEROS, self._k)
             d = 8
         while self._left and self._p < self._e:
             if d:
-                t[d] = self._in[self._p] ^ self._k[d & 3]
+                t[d] = self._rx[self._p] ^ self._k[d & 3]
                 d += 1
             self._p += 1
             self._left -= 1
@@ -287,39 +271,34 @@ class WebSocket:
         if self._left:
             return True
         self._ctl = 0
-        self._st = _HEAD
+        self._state = _HEAD
         if d:
-            if op == 8:
-                self._close(d)
-            self._tp = 2
-            self._te = d
-            self._flush()
+            if op == 8:  # a close frame; its answer, ending at d, is in t already
+                op = 1005
+                if d > 8:
+                    op = (t[8] ^ self._k[0]) << 8 | t[9] ^ self._k[1]
+                    if d == 9 or not 999 < op < 5000 or 1003 < op < 1007 or op == 1015:
+                        self.fail(1002, "bad frame")
+                self.code = op
+                self._e = self._p
+            self._wo = 2
+            self._wn = d - 2
+            self.flush()
         return True
-
-    def _close(self, d):
-        # The server's close frame; its answer, ending at d, is in _t already.
-        k = self._k
-        c = 1005
-        if d > 8:
-            c = (self._t[8] ^ k[0]) << 8 | self._t[9] ^ k[1]
-            if d == 9 or not 999 < c < 5000 or 1003 < c < 1007 or c == 1015:
-                self.fail(1002, "bad close frame")
-        self.code = c
-        self._e = self._p
 
     def close(self, code=1000):
         """Sends a close frame if it can go at once, and closes the stream. Never waits, may be called again."""
         s = self._s
         if s:
-            if self._st >= 0 and not self.code and self._tp == self._te:
-                self._frame(bytes((code >> 8, code & 255)), 0, 2)
+            if self._state >= 0 and not self.code and not self._wn:
+                self._prepare(bytes((code >> 8, code & 255)), 0, 2)
                 self._t[2] = 0x88
                 try:
-                    self._flush()
+                    self.flush()
                 except OSError:
                     pass
             self.code = self.code or code
-            self._st = _CLOSED
+            self._state = _CLOSED
             self._s = None
             s.close()
 
@@ -330,7 +309,7 @@ class WebSocket:
 
     def _shake(self):
         # The next step of the upgrade. True when it is complete.
-        if self._st == _CLOSED:
+        if self._state == _CLOSED:
             raise OSError(_EBADF, "WebSocket: closed")
         from . import upgrade
 

@@ -21,7 +21,7 @@ HOT = {
     "image": "pump find_record free next_id _enqueue _record _mark",
     "client": "poll",
     "receive": "publish_in is_topic payload_len copy_into qos retain dup finish deliver _begin _end _route _call",
-    "qos2": "pubrec pubrel pubcomp publish2 remember send_rels",
+    "qos2": "_qos2_in acked remember _rels _received",
     "publication": "send_any send_in_place",
     "outbox": "publish_slow",
     "alias": "header incoming",

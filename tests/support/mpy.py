@@ -48,6 +48,11 @@ def run(args, heap=None, cwd="/", stdin="", timeout=180, path=None, env=None):
     return Result(done.stdout, done.stderr, done.returncode)
 
 
+def mpy_name(path):
+    """What a .mpy calls its source: the name that `import` gives the module, which the board then does not keep twice."""
+    return path[:-3].replace("/", ".").replace(".__init__", "")
+
+
 def build(source="umqtt5", flags=()):
     """Compile every .py below ROOT/source to .mpy -> directory to put on the path (it holds `source` with .mpy files only).
 
@@ -64,7 +69,7 @@ def _build(source, flags):
     files = sorted((ROOT / source).rglob("*.py"))
     digest = hashlib.sha256(repr(flags).encode())
     for f in files:
-        digest.update(str(f.relative_to(ROOT)).encode() + b"\0" + f.read_bytes())
+        digest.update(mpy_name(str(f.relative_to(ROOT))).encode() + b"\0" + f.read_bytes())
     target = BUILT / digest.hexdigest()[:16]
     if not target.exists():
         making = BUILT / ("%s.%d" % (target.name, os.getpid()))
@@ -72,7 +77,8 @@ def _build(source, flags):
             name = f.relative_to(ROOT)
             out = (making / name).with_suffix(".mpy")
             out.parent.mkdir(parents=True, exist_ok=True)
-            done = subprocess.run([tool, *flags, "-s", str(name), "-o", str(out), str(f)], capture_output=True, text=True)
+            shown = mpy_name(str(name))
+            done = subprocess.run([tool, *flags, "-s", shown, "-o", str(out), str(f)], capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError("mpy-cross %s: %s" % (name, done.stdout + done.stderr))
         try:
