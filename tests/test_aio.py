@@ -809,8 +809,8 @@ def test_table_of_attributes_is_not_full():
 
 def test_no_attribute_of_the_core_is_taken_for_another_purpose():
     meant = (
-        "__init__ close drain publish _rest _enqueue _room _publish_slow _lazy _unload __module__ __qualname__ __doc__ __firstlineno__ "
-        "__static_attributes__ __getattr__"
+        "__init__ close drain publish _rest _enqueue _room _publish_slow _lazy _unload __module__ __qualname__ __doc__ "
+        "__firstlineno__ __static_attributes__ __getattr__"
     ).split()
     blocking = umqtt5.MQTTClient("c", "peer", transport=Peer())
     waits = (

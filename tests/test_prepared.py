@@ -1,10 +1,11 @@
 """Prepared publications and the short cut of publish(): whatever came before, each packet says what its call said."""
 
+from test_mixed import Dice
+
 from support import packets as P
 from support.packets import PUBLISH
 from support.session import again, connected, settle, up
 from support.t import eq, raises, rows
-from test_mixed import Dice
 from umqtt5 import props
 
 TIMEOUT = 60
@@ -73,7 +74,13 @@ def test_any_order_of_calls_gives_the_packets_asked_for():
 
 def test_a_half_written_packet_is_sent_to_its_end_before_the_next():
     for takes, first, second in rows(
-        ((1, "send", "send"), (5, "send_in_place", "send_any"), (7, "send_any", "send"), (3, "publish", "send"), (3, "send", "publish"))
+        (
+            (1, "send", "send"),
+            (5, "send_in_place", "send_any"),
+            (7, "send_any", "send"),
+            (3, "publish", "send"),
+            (3, "send", "publish"),
+        )
     ):
         c, peer = connected()
         p = {n: c.publication("t/" + n, 8) for n in ("send", "send_any", "send_in_place")}
@@ -141,7 +148,7 @@ def test_after_an_error_the_next_call_works():
 def test_more_publications_than_may_be_fast_at_once():
     c, peer = connected()
     ps = [c.publication("t/%d" % i, 2) for i in range(20)]
-    for i in range(5):
+    for _ in range(5):
         for n, p in enumerate(ps):
             p.send(b"%02d" % n)
     eq([(x.topic, x.payload) for x in peer.of(PUBLISH)], [("t/%d" % n, b"%02d" % n) for i in range(5) for n in range(20)])

@@ -1,7 +1,8 @@
 """The operations that are measured, on MicroPython: umqtt5's, those of umqtt.simple, and the bare socket floor.
 
 What belongs here: for each operation what has to lie in the socket first (`pre`) and the call itself (`f`), for a RingIO as the
-socket. What a call needs stands in its function's arguments: looking up globals or a closure's variables is not measured. What does not: how it is measured (guest_cost.py, guest_ram.py). Runs on the unix build and on 32-bit WebAssembly.
+socket. What a call needs stands in its function's arguments: looking up globals or a closure's variables is not measured. What
+does not: how it is measured (guest_cost.py, guest_ram.py). Runs on the unix build and on 32-bit WebAssembly.
 """
 
 import sys
