@@ -1,4 +1,10 @@
-"""umqtt5: an MQTT 5.0 client for MicroPython."""
+"""umqtt5: an MQTT 5.0 client for MicroPython. Here are its exceptions, and MQTTClient, the blocking face.
+
+What belongs here: how to wait, with select or, for a transport that cannot be polled, by sleeping; what the caller can catch
+besides OSError (transport), ValueError and TypeError (arguments). What does not: anything about packets. Methods that few nodes
+use, or only to connect, live in modules of their own and are found by __getattr__ on first use (`_LAZY`), so that they cost RAM
+only then.
+"""
 
 import sys
 
@@ -6,9 +12,165 @@ if sys.implementation.name != "micropython":  # CPython: ports/host gives it wha
     sys.path.insert(0, __path__[0] + "/../ports/host")
     import umqtt5_host  # noqa: F401
 
+import time
+
 __version__ = "0.1.0"
 
-from .client import MQTTClient
-from .errors import MQTTException, ProtocolError, Refused, ResourceError
+
+class MQTTException(Exception):
+    """Base of what this library raises besides OSError (transport), ValueError and TypeError (arguments)."""
+
+
+class ProtocolError(MQTTException):
+    """The server broke the rules. `reason_code` (int) is what was sent in DISCONNECT; the connection is closed."""
+
+    def __init__(self, reason_code, text=""):
+        super().__init__(reason_code, text)
+        self.reason_code = reason_code
+
+    def __str__(self):
+        from .reasons import ReasonCode
+
+        return "server broke the protocol: %s %s" % (ReasonCode(self.reason_code, 14), self.args[1])
+
+
+class Refused(MQTTException):
+    """The server said no. `what`: packet name; `reason_code`: ReasonCode; `reason`: Reason String or ""; `props`: list."""
+
+    def __init__(self, what, reason_code, packet, props=()):
+        from .reasons import ReasonCode
+
+        self.what = what
+        self.reason_code = ReasonCode(reason_code, packet)
+        self.props = props
+        self.reason = dict(props).get("reason_string", "")
+        super().__init__(what, reason_code)
+
+    def __str__(self):
+        return "%s refused: %s (0x%02X) %s" % (self.what, self.reason_code.name, self.reason_code.value, self.reason)
+
+
+class ResourceError(MQTTException):
+    """A buffer or a table of ours is full, or a call came at a moment when it cannot be served; nothing was sent."""
+
+
+from .core import Session  # noqa: E402  it needs the exceptions
+
+_LAZY = (  # :module, then the names of its functions that become methods when they are first called
+    ":setup start connect set_last_will _unload "
+    ":subs subscribe subscribe_start unsubscribe unsubscribe_start packet_codes "
+    ":publication publication publish_from "
+    ":outbox drain packet_props _limits _room _queued0 _fresh _save_rest persist _stamp _tell "
+    ":rare _prepare_all disconnect_in _judge check_ack ack_props _long _too_large "
+    ":extra set_callback wait_msg pollable wants_write due_ms "
+    ":rpc request :auth reauth "
+)
+
+
+class MQTTClient(Session):
+    """MQTT 5.0 client with the names of umqtt.simple.
+
+    MQTTClient(client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options): see setup.construct() and
+    the README.
+    """
+
+    feed = None  # called at least twice a second while waiting: for a watchdog
+
+    def __init__(self, *args, **options):
+        from . import setup
+
+        setup.construct(self, *args, **options)
+
+    def _lazy(self, name):
+        i = _LAZY.find(" " + name + " ")
+        if i < 0:
+            raise AttributeError(name)
+        m = _LAZY[_LAZY.rfind(":", 0, i) + 1 :].split(" ", 1)[0]
+        setattr(Session, name, getattr(__import__("umqtt5." + m, None, None, (name,)), name))
+        return getattr(self, name)
+
+    def isconnected(self) -> bool:
+        return self._state == 2
+
+    publish = Session.publish  # found one table earlier
+    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
+
+    def poll(self, timeout_ms: int = 0) -> bool:
+        """Handle what has come; wait at most `timeout_ms` for something to come. True when something was handled. 0 B."""
+        if self.work():
+            return True
+        if timeout_ms:
+            t = time.ticks_add(time.ticks_ms(), timeout_ms)
+            while True:
+                k = time.ticks_diff(t, time.ticks_ms())
+                if k <= 0:
+                    break
+                self._wait(k)
+                if self.work():
+                    return True
+        return False
+
+    def _wait(self, ms):
+        # Until the socket is ready or the client itself has something to do (keep-alive), at most `ms`.
+        k = time.ticks_diff(self._due, time.ticks_ms())
+        if k < ms:
+            ms = k if k > 0 else 0
+        if self.feed:
+            self.feed()
+            if ms > 500:
+                ms = 500
+        p = self._pr
+        if self._wn:
+            # while connecting, the socket may be writable and TLS or WebSocket still wait for the server's answer
+            if self._state == 2 or p is None:
+                p = self._pw
+            elif ms > 20:
+                ms = 20
+        if p is None:
+            time.sleep_ms(5 if ms > 5 else ms)
+        else:
+            for _ in p.ipoll(ms):
+                break
+
+    def pending(self, packet_id=None) -> int:
+        """How many messages (QoS 1 and 2, sent or queued) are not acknowledged; of that identifier: 0 or 1."""
+        m = self.image
+        i = 10
+        n = 0
+        while i < len(m):
+            if m[i] & 7 < 4 and (packet_id is None or m[i + 1] << 8 | m[i + 2] == packet_id):
+                n += 1
+            i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+        return n
+
+    def wait(self, packet_id=None, timeout=None) -> None:
+        """Wait until that message, or all, are acknowledged; `timeout` in seconds (default: the constructor's).
+
+        Raises Refused when the server refused it (PUBACK or PUBREC of 0x80 or more), OSError when time is up or the link is lost.
+        """
+        timeout = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
+        while self.pending(packet_id):
+            self.poll(time.ticks_diff(timeout, time.ticks_ms()))
+            if time.ticks_diff(timeout, time.ticks_ms()) <= 0:
+                raise OSError(110, "no acknowledgement in time")
+        if self._refused:
+            self._tell(packet_id)
+
+    def disconnect(self, reason: int = 0, props=b"") -> None:
+        """DISCONNECT (3.14) with a reason code that a client may send and properties (bytes or dictionary), then close."""
+        if self._sock is None:
+            return
+        if reason or props:
+            from . import outbox
+
+            props = outbox.check_disconnect(self, reason, props)
+        if self._state == 2:
+            self.disconnect_out(reason, props)  # props: the whole packet
+        self.close(2, reason)
+
+    def drop(self) -> None:
+        """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
+        self.close(0)
+
 
 __all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")

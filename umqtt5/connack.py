@@ -5,8 +5,7 @@ anything while connected. Loaded by setup.py, dropped with it.
 """
 import time
 
-from . import wire
-from .errors import Refused
+from . import Refused, wire
 
 _BIG = 0x0FFFFFFF
 

@@ -17,11 +17,11 @@ The bytearray `image`, capacity made at construction:
 """
 from micropython import const
 
-from .errors import ResourceError
+from . import ResourceError
 
 _H = const(10)  # bytes of the header
 _QUEUED = const(0x10)
-_ZEROS = bytes(15)
+_ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")  # room for all headers of a record
 _len = len
 
 
@@ -146,7 +146,7 @@ def free(self, i, keep=0):
         m[4] = n >> 8
         m[5] = n & 255
     if self._save and not keep:  # with keep the record is not finished: the caller saves
-        self._saved()
+        self.persist(0)
 
 
 def pump(self):

@@ -5,11 +5,20 @@ identifier that may be in use, refusals. What does not: anything on each packet.
 """
 import time
 
-from . import wire
-from .errors import ResourceError
+from . import Refused, ResourceError, wire
 
 _BIG = 0x0FFFFFFF
 _len = len
+
+
+def drain(s):
+    """Wait until the half-written packet has left, at most `timeout` seconds."""
+    t = time.ticks_add(time.ticks_ms(), s._tmo)
+    while not s.flush():
+        if time.ticks_diff(t, time.ticks_ms()) < 0:
+            s.close(0)
+            raise OSError(110, "the server takes no more bytes")
+        s._wait(100)
 
 
 def publish_slow(s, msg, retain):
@@ -219,6 +228,14 @@ def refused(s, i, end, packet):
     s._refused = (b[i] << 8 | b[i + 1], b[i + 2], packet, s.ack_props(i + 3, end, packet) if end - i > 3 else ())
 
 
+def _tell(s, packet_id):
+    # wait() for that message, or all, is over: has one of them been refused?
+    r = s._refused
+    if packet_id is None or r[0] == packet_id:
+        s._refused = None
+        raise Refused("PUBACK" if r[2] == 4 else "PUBREC", r[1], r[2], r[3])
+
+
 def packet_props(s):
     """Inside on_ack and on_suback: the properties of that packet, a list of (name, value)."""
     from . import props
@@ -263,19 +280,15 @@ def _save_rest(s, m):
 
 
 def persist(s, unsent):
-    """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
+    """Save the image; when the store fails, set the first unsent record back and raise ResourceError. unsent=0: a record was
+    removed; what is stored holds more than there is then, at worst a repetition after a reset.
+    """
     try:
         s.store.save(s.image)
     except OSError as e:
-        s._mark(unsent)
-        raise ResourceError("the store cannot save the session: %s" % e) from None
-
-
-def _saved(s):
-    try:
-        s.store.save(s.image)
-    except OSError:
-        pass  # what is stored holds more than there is: at worst a repetition after a reset
+        if unsent:
+            s._mark(unsent)
+            raise ResourceError("the store cannot save the session: %s" % e) from None
 
 
 def _stamp(s, m, i):

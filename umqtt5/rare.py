@@ -1,11 +1,11 @@
-"""What the engine of core.py meets seldom; each function becomes a method of Session when it is first called (client._lazy).
+"""What the engine of core.py meets seldom; each function becomes a method of Session when it is first called (_LAZY).
 
 What belongs here: a topic with properties or an alias, inbound packets of 128 bytes and more, acknowledgements that say more than
 "success", DISCONNECT from the server, what is wrong with a packet that has only begun. What does not: what a node needs that
 publishes small messages to a well-behaved server. Imports errors, core; lazily the others.
 """
+from . import Refused
 from .core import _new_topic, illegal
-from .errors import Refused
 
 _bytes = bytes
 _len = len

@@ -1,5 +1,6 @@
 """Drop-in for umqtt.robust: simple.MQTTClient that reconnects by itself instead of raising OSError. See simple.py."""
 
+from .extra import wait_msg
 from .simple import MQTTClient as _B
 from .simple import MQTTException  # noqa: F401
 
@@ -22,7 +23,7 @@ class MQTTClient(_B):
     def wait_msg(self):
         while True:
             try:
-                return _B.wait_msg(self)
+                return wait_msg(self)
             except OSError as e:
                 self.log(False, e)
             self.reconnect()

@@ -6,10 +6,9 @@ auth.
 """
 import time
 
-from . import wire
+from . import MQTTException, wire
 from .connack import connack, early, session_tag, settle
 from .core import illegal, load, pingresp, puback
-from .errors import MQTTException
 
 _BIG = 0x0FFFFFFF
 
@@ -288,6 +287,38 @@ def _vbi(n):
     if n < 16384:
         return bytes((n & 127 | 128, n >> 7))
     return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14))
+
+
+def connect(s, clean_start: bool = True, timeout=None) -> bool:
+    """Connect and wait for the CONNACK, at most `timeout` seconds (default: the constructor's). Returns Session Present.
+
+    Raises Refused (CONNACK of 0x80 or more), OSError (network, time), ProtocolError, ValueError, MQTTException (connected
+    already).
+    """
+    s.start(clean_start, timeout)
+    while s._state == 1:
+        s.poll(1000)
+    if s.lean:
+        s._unload()
+    return s.session_present
+
+
+def _unload(s):
+    # lean=True: this module is not needed until the next connect. Nothing may hold it.
+    import sys
+
+    import umqtt5
+
+    from .core import Session
+
+    for m in ("setup", "connack"):
+        sys.modules.pop("umqtt5." + m, None)
+        if hasattr(umqtt5, m):
+            delattr(umqtt5, m)
+    for m in ("start", "connect", "set_last_will", "_unload"):
+        if m in Session.__dict__:
+            setattr(Session, m, None)  # the table keeps the value of what is deleted
+            delattr(Session, m)
 
 
 def start(s, clean_start=True, timeout=None):

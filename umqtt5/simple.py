@@ -13,8 +13,8 @@ the server is told); QoS 2 works; PINGREQ is sent by itself where a keepalive wa
 
 import time
 
-from .client import MQTTClient as _B
-from .errors import MQTTException, ProtocolError, Refused
+from . import MQTTClient as _B
+from . import MQTTException, ProtocolError, Refused
 
 _V3 = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4, 0x87: 5}  # CONNACK: reason code -> return code of 3.1.1
 
@@ -51,7 +51,7 @@ class MQTTClient(_B):
         self._o["_connect_props"] = setup._connect_props(self._o, self._props, self._rl)
         del self._o["_rl"]
         try:
-            return _B.connect(self, clean_session, timeout)
+            return setup.connect(self, clean_session, timeout)
         except Refused as e:
             raise MQTTException(_V3.get(e.reason_code.value, e.reason_code.value)) from None
 

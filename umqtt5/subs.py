@@ -4,8 +4,9 @@ What belongs here: asking for messages, the table of subscriptions (which serves
 messages (receive.py), the rules of topic filters (topics.py).
 """
 
-from . import receive, wire
-from .errors import Refused, ResourceError
+import time
+
+from . import Refused, ResourceError, receive, wire
 
 _len = len
 
@@ -206,7 +207,12 @@ def _wait(s, pid, timeout, name):
     # For the acknowledgement: returns its codes; one filter alone that is refused raises Refused.
     w = s._acks[pid]
     try:
-        s.until(w, timeout)
+        t = time.ticks_add(time.ticks_ms(), int((timeout or s.timeout) * 1000))
+        while w[2] is None:
+            k = time.ticks_diff(t, time.ticks_ms())
+            if k <= 0:
+                raise OSError(110, "no %s in time" % name)
+            s.poll(k)
     except OSError:
         if s._acks:
             s._acks.pop(pid, None)
