@@ -29,9 +29,9 @@ class ProtocolError(MQTTException):
         self.reason_code = reason_code
 
     def __str__(self):
-        from .reasons import ReasonCode
+        from .reasons import text
 
-        return "server broke the protocol: %s %s" % (ReasonCode(self.reason_code, 14), self.args[1])
+        return text(self)
 
 
 class Refused(MQTTException):
@@ -46,8 +46,7 @@ class Refused(MQTTException):
         self.reason = dict(props).get("reason_string", "")
         super().__init__(what, reason_code)
 
-    def __str__(self):
-        return "%s refused: %s (0x%02X) %s" % (self.what, self.reason_code.name, self.reason_code.value, self.reason)
+    __str__ = ProtocolError.__str__
 
 
 class ResourceError(MQTTException):

@@ -200,28 +200,6 @@ def _fresh(s, i):
     return True
 
 
-def trim(s):
-    """Records that this server's limits do not allow are dropped: a list of (identifier, 0x95, 0x9B or 0x9A, 4) for on_ack."""
-    m = s.image
-    i = 10
-    cut = []
-    while i < len(m):
-        k = m[i] & 7
-        n = m[i + 3] << 8 | m[i + 4]
-        j = i + 5 + (m[i] >> 2 & 4)
-        code = 0
-        if k < 3:
-            code = 0x95 if n > s._smax else 0x9B if k > s._caps & 3 else 0x9A if m[j] & 1 and not s._caps & 4 else 0
-        if code:
-            cut.append((m[i + 1] << 8 | m[i + 2], code, 4))
-            s._refused = cut[-1] + ((),)
-            s.free(i)
-            s.dropped += 1
-        else:
-            i = j + n
-    return cut if s.on_ack else ()
-
-
 def refused(s, i, end, packet):
     """Keep what an acknowledgement of 0x80 or more says, for wait()."""
     b = s._rx

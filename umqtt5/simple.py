@@ -37,7 +37,6 @@ class MQTTClient(_B):
         for k in ("rx", "inflight"):
             options.setdefault(k, 2048)
         _B.__init__(self, client_id, server, port, user, password, keepalive, ssl or None, **options)
-        self._o["_props"] = options.get("props", b"")
 
     def _lazy(self, name):
         return self._sock if name == "sock" else _B._lazy(self, name)
@@ -47,9 +46,9 @@ class MQTTClient(_B):
         from . import setup
 
         self.close(0)
-        self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
-        self._o["_connect_props"] = setup._connect_props(self._o, self._props, self._rl)
-        del self._o["_rl"]
+        if 0x11 not in self._given[1]:  # the constructor's props say nothing about it
+            self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
+        self._o["_expiry"] = self.session_expiry
         try:
             return setup.connect(self, clean_session, timeout)
         except Refused as e:

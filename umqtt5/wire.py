@@ -36,6 +36,16 @@ def vbi(buf, i, end):
     return -1
 
 
+def pack(v):
+    """`v` as a variable byte integer in its shortest form (1.5.5): a bytearray."""
+    b = bytearray()
+    while v > 127:
+        b.append(v & 127 | 128)
+        v >>= 7
+    b.append(v)
+    return b
+
+
 def vbi_size(v):
     """Bytes that the variable byte integer `v` takes, 1 to 4. 0 B."""
     return 1 + (v > 127) + (v > 16383) + (v > 2097151)
