@@ -1,7 +1,7 @@
 """The records of a session image that came from a store or from an earlier connection.
 
 What belongs here: is the image whole, which records are dropped, sent anew or resumed when a session ends or goes on. What does
-not: anything while connected (image.py, outbox.py). Loaded by setup.py and connack.py when there are records.
+not: anything while connected (image.py, outbox.py). Loaded by setup.py when there are records.
 """
 
 

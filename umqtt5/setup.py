@@ -6,40 +6,19 @@ auth.
 """
 import time
 
-from . import MQTTException, wire
-from .connack import connack, early, session_tag, settle
+from micropython import const
+
+from . import MQTTException, Refused, wire
 from .core import illegal, load, pingresp, puback
+
+_BIG = const(0x0FFFFFFF)
 
 
 def construct(
-    s,
-    client_id,
-    server,
-    port=0,
-    user=None,
-    password=None,
-    keepalive=60,
-    ssl=None,
-    rx=512,
-    tx=256,
-    inflight=1024,
-    session_expiry=0,
-    store=None,
-    lean=False,
-    props=b"",
-    receive_maximum=0,
-    topic_alias_maximum=0,
-    aliases=8,
-    strict=False,
-    timeout=10,
-    auth=None,
-    transport=None,
-    queue_qos0=False,
-    drop=None,
-    write_ahead=None,
-    downgrade_qos=False,
-    userdata=None,
-):
+    s, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, rx=512, tx=256, inflight=1024,
+    session_expiry=0, store=None, lean=False, props=b"", receive_maximum=0, topic_alias_maximum=0, aliases=8, strict=False,
+    timeout=10, auth=None, transport=None, queue_qos0=False, drop=None, write_ahead=None, downgrade_qos=False, userdata=None,
+):  # fmt: skip
     """Make a client; see README for what each argument is. Every buffer is allocated here:
 
     rx + 64 bytes to receive (advertised as Maximum Packet Size), 64 for fragments, tx to send QoS 0, inflight for the session
@@ -67,31 +46,14 @@ def construct(
     # has to
     # stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as dear).
     s._o = o = {
-        "client_id": client_id,
-        "server": server,
-        "port": port,
-        "user": user,
-        "password": password,
-        "keepalive": keepalive,
-        "ssl": ssl,
-        "auth": auth,
-        "lean": lean,
-        "userdata": userdata,
-        "session_expiry": session_expiry,
-        "receive_maximum": receive_maximum or max(1, min(65535, inflight // 64)),
-        "topic_alias_maximum": topic_alias_maximum,
-        "connack": b"",
-        "session_present": False,
-        "_transport": transport,
-        "_options": (queue_qos0, drop, downgrade_qos, aliases),
-        "_method": auth.name.encode() if auth else None,
-        "_noinfo": False,
-        "_need_clean": False,
-        "_amax": 0,
-        "_gone": 0,
-        "_down_at": time.ticks_ms(),
-        "_given": (b"", b""),
-    }
+        "client_id": client_id, "server": server, "port": port, "user": user, "password": password, "keepalive": keepalive,
+        "ssl": ssl, "auth": auth, "lean": lean, "userdata": userdata, "session_expiry": session_expiry,
+        "receive_maximum": receive_maximum or max(1, min(65535, inflight // 64)), "topic_alias_maximum": topic_alias_maximum,
+        "connack": b"", "session_present": False,
+        "_transport": transport, "_options": (queue_qos0, drop, downgrade_qos, aliases), "_given": (b"", b""),
+        "_method": auth.name.encode() if auth else None, "_noinfo": False, "_need_clean": False,
+        "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(),
+    }  # fmt: skip
     s._rl = rx
     if props:
         from . import props as names
@@ -235,7 +197,7 @@ def _unload(s):
 
     from .core import Session
 
-    for m in ("setup", "connack", "resume"):
+    for m in ("setup", "resume"):
         sys.modules.pop("umqtt5." + m, None)
         if hasattr(umqtt5, m):
             delattr(umqtt5, m)
@@ -263,14 +225,18 @@ def start(s, clean_start=True, timeout=None):
     m = s.image
     tag = session_tag(s)
     mode = 2
+    s._flight = s._rel = 0
     if clean_start or m[6:8] != tag[:2]:
         mode = 0
     elif m[6:10] != tag or s.received and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000:  # it is over
         mode = 1
     s._o["_clean"] = mode < 2
     if mode < 2:
-        for k in settle(s, mode):
-            s.on_ack(s, *k)
+        if len(m) > 10:
+            from . import resume
+
+            for k in resume.settle(s, mode):
+                s.on_ack(s, *k)
         m[6:10] = b"\0\0\0\0"
     s.close(0)
     s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
@@ -362,3 +328,113 @@ def open_socket(s):
         k.close()
         raise
     return k
+
+
+def session_tag(s):
+    """Of whom and with which server the session is: 4 bytes of its image."""
+    import binascii
+
+    tag = b""
+    for v in (s.client_id, "%s:%d" % (s.server, s.port)):
+        tag += (binascii.crc32(wire.check_str(v, "tag")) & 0xFFFF | 1).to_bytes(2, "big")
+    return tag
+
+
+def early(s, first, i, end):
+    # Anything but CONNACK, AUTH and DISCONNECT before the CONNACK (3.2.0-1)
+    s.violation(0x82, "packet type %d before CONNACK" % (first >> 4))
+
+
+def _get(p, pid, default=None):
+    # A property of a checked block: the bytes of a string or of binary data, or an integer; those of 2**28 and more are cut: as
+    # limits they mean "none", as seconds "never".
+    k = wire.find(p, 0, pid)
+    if k < 0:
+        return default
+    p = p[k : wire.skip(p, k - 1)]
+    return p[2:] if wire.TABLE[pid] & 7 > 2 else min(int.from_bytes(p, "big"), _BIG)
+
+
+def connack(s, first, i, end):
+    """CONNACK (3.2): checks it, keeps and obeys each property, settles the session."""
+    b = s._rx
+    n = end - i
+    code = b[i + 1] if n > 1 else 0
+    if first == 0x20 and n == 2 and code:
+        s.close(0)
+        raise Refused("CONNACK", 0x84, 2)  # a server of an older version (3.1.2.2)
+    k = -0x81
+    if first == 0x20 and n > 2 and b[i] < 2:
+        k = wire.walk(b, i + 2, end, 2)
+    if k != end:
+        s.violation(-k if k < 0 else 0x81, "CONNACK")
+    p = bytes(b[i + 2 : end])
+    block = p if n > 3 else b""
+    if code:
+        from . import props, reasons
+
+        if not reasons.legal(code, 2):
+            s.violation(0x81, "CONNACK with reason code 0x%02X" % code)
+        s.close(0)
+        s._o["connack"] = block
+        raise Refused("CONNACK", code, 2, props.decode(block) if block else ())
+    data = _get(p, 0x16)
+    if _get(p, 0x15, s._method if data is None else b"") != s._method:
+        s.violation(0x82, "CONNACK does not name our authentication method")
+    if b[i] and s._clean:
+        s._o["_need_clean"] = True
+        s.violation(0x82, "Session Present without a session here: the next connect starts clean")
+    if s.auth:
+        try:
+            s.auth.done(data)
+        except ValueError as e:
+            s.violation(0x80, e.args[0])
+    s._o["connack"] = block
+    s._o["_need_clean"] = None
+    s._o["session_present"] = b[i] == 1
+    s._state = 2
+    s._h = s._live
+    # each limit of this connection (3.2.2.3); the defaults stand when the server says nothing
+    s._rmax = _get(p, 0x21, 65535)
+    s._smax = _get(p, 0x27, _BIG)
+    s._o["_amax"] = _get(p, 0x22, 0)
+    k = 0
+    for n in b"\x2a\x29\x28\x25":
+        k = k << 1 | _get(p, n, 1)
+    s._caps = k << 2 | _get(p, 0x24, 2)
+    s.keepalive_now = _get(p, 0x13, s.keepalive)
+    s._o["_expiry"] = _get(p, 0x11, s.session_expiry)
+    s._qfast = min(len(s._tx), 132, s._smax + 3)
+    s._odd = s._pb  # CONNECT itself was half written
+    if s._options[3] and s._amax:
+        from . import alias
+
+        alias.start(s)
+    k = _get(p, 0x12)
+    if k and not s.client_id:
+        s._o["client_id"] = k.decode()
+    s.image[6:10] = session_tag(s)
+    gone = ()
+    if len(s.image) > 10:
+        from . import resume
+
+        gone = resume.settle(s, 2 if b[i] else 1) + resume.trim(s)
+    if s._save:
+        s.store.save(s.image)
+    s.flush()
+    s.set_due(time.ticks_ms())
+    if s.on_connect:
+        from . import reasons
+
+        k = []
+        if block:
+            from . import props
+
+            k = props.decode(block)
+        s._busy = 1
+        s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), k)
+        s._busy = 0
+    for k in gone:
+        s.on_ack(s, *k)
+    if s._state == 2 and not s._wn:
+        s.pump()
