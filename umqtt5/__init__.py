@@ -61,7 +61,7 @@ _LAZY = (  # :module, then the names of its functions that become methods when t
     ":publication publication publish_from "
     ":outbox drain packet_props _limits _room _queued0 _fresh _save_rest persist _stamp _tell "
     ":rare _prepare_all disconnect_in _judge check_ack ack_props _long _too_large "
-    ":extra set_callback wait_msg pollable wants_write due_ms "
+    ":extra drop set_callback wait_msg pollable wants_write due_ms "
     ":rpc request :auth reauth "
 )
 
@@ -73,6 +73,8 @@ class MQTTClient(Session):
     the README.
     """
 
+    publish = Session.publish  # found one table earlier; first: nearest to its place there
+    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
     feed = None  # called at least twice a second while waiting: for a watchdog
 
     def __init__(self, *args, **options):
@@ -90,9 +92,6 @@ class MQTTClient(Session):
 
     def isconnected(self) -> bool:
         return self._state == 2
-
-    publish = Session.publish  # found one table earlier
-    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
 
     def poll(self, timeout_ms: int = 0) -> bool:
         """Handle what has come; wait at most `timeout_ms` for something to come. True when something was handled. 0 B."""
@@ -166,10 +165,6 @@ class MQTTClient(Session):
         if self._state == 2:
             self.disconnect_out(reason, props)  # props: the whole packet
         self.close(2, reason)
-
-    def drop(self) -> None:
-        """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
-        self.close(0)
 
 
 __all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")

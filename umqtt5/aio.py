@@ -69,7 +69,6 @@ class MQTTClient(Session):
 
     isconnected = _B.isconnected
     pending = _B.pending
-    drop = _B.drop
     _wait = _B._wait
     feed = None
     _lazy = _B._lazy

@@ -18,6 +18,11 @@ def wait_msg(s) -> None:
         s.poll(1000)
 
 
+def drop(s) -> None:
+    """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
+    s.close(0)
+
+
 def pollable(s):
     """The object to register in a select.poll of your own, or None."""
     return getattr(s._sock, "sock", s._sock)

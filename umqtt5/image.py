@@ -68,10 +68,8 @@ def _record(self, n, flags):
     i = _len(m)
     m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
     m[i] = flags >> 1
-    m[i + 1] = k >> 8
-    m[i + 2] = k & 255
-    self._r[0] = k >> 8
-    self._r[1] = k & 255
+    m[i + 1] = self._r[0] = k >> 8
+    m[i + 2] = self._r[1] = k & 255
     k = n + (2 if n < 128 else 3 if n < 16384 else 4)
     m[i + 3] = k >> 8
     m[i + 4] = k & 255

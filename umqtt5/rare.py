@@ -10,6 +10,7 @@ from .core import _new_topic, illegal
 _bytes = bytes
 _len = len
 _isinstance = isinstance
+_right: list = [None] * 4 + [0]  # the last four property blocks that were found to be right; the next place
 
 
 def _prepare_all(s, topic, props):
@@ -59,11 +60,11 @@ def _prepare_props(s, props):
     if props:
         if type(props) is not bytes:
             raise TypeError("props: give bytes made by props.encode()")
-        if props not in s._okprops:  # the last four blocks are known to be right
+        k = _right
+        if props not in k:
             from . import props as p
 
             p.block(props, 3)
-            k = s._okprops
             k[k[4]] = props
             k[4] = k[4] + 1 & 3
         s._texp = s._find(props, 0, 2) >= 0

@@ -12,6 +12,7 @@ from . import MQTTException, Refused, wire
 from .core import illegal, load, pingresp, puback
 
 _BIG = const(0x0FFFFFFF)
+_NO_SESSION = const(b"\0\0\0\0")  # in place of session_tag()
 
 
 def construct(
@@ -87,7 +88,6 @@ def construct(
     s._check = wire.check_topic
     s._pb = s._head = b""
     s._seen = [None] * 8 + [0]
-    s._okprops = [None] * 4 + [0]
     s._h = s._live = [load] * 16
     for i in b"\0\1\2\x08\x0a\x0c":
         s._h[i] = illegal
@@ -155,7 +155,7 @@ def _connect_packet(s, clean_start):
         if 0x27 not in known:
             body += b"\x27" + s._rl.to_bytes(4, "big")
         elif s._mps > s._rl:
-            raise ValueError("maximum_packet_size %d: rx has only %d bytes, and there is no on_chunk" % (s._mps, s._rl))
+            raise ValueError("maximum_packet_size %d: rx has %d bytes" % (s._mps, s._rl))
     if s.auth:
         body += b"\x15" + _field(s._method)
         d = s.auth.first()
@@ -230,22 +230,19 @@ def start(s, clean_start=True, timeout=None):
         mode = 0
     elif m[6:10] != tag or s.received and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000:  # it is over
         mode = 1
-    s._o["_clean"] = mode < 2
     if mode < 2:
         if len(m) > 10:
             from . import resume
 
             for k in resume.settle(s, mode):
                 s.on_ack(s, *k)
-        m[6:10] = b"\0\0\0\0"
+        m[6:10] = _NO_SESSION
     s.close(0)
     s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
-    s._i = s._e = s._left = 0
-    s._again = False
+    s._i = s._e = 0
+    s._again = s._pong = s._o["session_present"] = False
     if s.topic_alias_maximum:
         s._atab[:] = b""
-    s._pong = False
-    s._o["session_present"] = False
     s._due = time.ticks_add(time.ticks_ms(), int(timeout * 1000) if timeout else s._tmo)
     t = (s._transport or open_socket)(s)
     s._sock = t
@@ -380,30 +377,31 @@ def connack(s, first, i, end):
         raise Refused("CONNACK", code, 2, props.decode(block) if block else ())
     data = _get(p, 0x16)
     if _get(p, 0x15, s._method if data is None else b"") != s._method:
-        s.violation(0x82, "CONNACK does not name our authentication method")
-    if b[i] and s._clean:
-        s._o["_need_clean"] = True
-        s.violation(0x82, "Session Present without a session here: the next connect starts clean")
+        s.violation(0x82, "authentication method")
+    o = s._o
+    if b[i] and s.image[6:10] == _NO_SESSION:
+        o["_need_clean"] = True  # the next connect starts clean
+        s.violation(0x82, "Session Present without a session here")
     if s.auth:
         try:
             s.auth.done(data)
         except ValueError as e:
             s.violation(0x80, e.args[0])
-    s._o["connack"] = block
-    s._o["_need_clean"] = None
-    s._o["session_present"] = b[i] == 1
+    o["connack"] = block
+    o["_need_clean"] = None
+    o["session_present"] = b[i] == 1
     s._state = 2
     s._h = s._live
     # each limit of this connection (3.2.2.3); the defaults stand when the server says nothing
     s._rmax = _get(p, 0x21, 65535)
     s._smax = _get(p, 0x27, _BIG)
-    s._o["_amax"] = _get(p, 0x22, 0)
+    o["_amax"] = _get(p, 0x22, 0)
     k = 0
     for n in b"\x2a\x29\x28\x25":
         k = k << 1 | _get(p, n, 1)
     s._caps = k << 2 | _get(p, 0x24, 2)
     s.keepalive_now = _get(p, 0x13, s.keepalive)
-    s._o["_expiry"] = _get(p, 0x11, s.session_expiry)
+    o["_expiry"] = _get(p, 0x11, s.session_expiry)
     s._qfast = min(len(s._tx), 132, s._smax + 3)
     s._odd = s._pb  # CONNECT itself was half written
     if s._options[3] and s._amax:
@@ -412,7 +410,7 @@ def connack(s, first, i, end):
         alias.start(s)
     k = _get(p, 0x12)
     if k and not s.client_id:
-        s._o["client_id"] = k.decode()
+        o["client_id"] = k.decode()
     s.image[6:10] = session_tag(s)
     gone = ()
     if len(s.image) > 10:
