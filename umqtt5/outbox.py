@@ -7,7 +7,6 @@ import time
 
 from . import Refused, ResourceError, wire
 
-_BIG = 0x0FFFFFFF
 _len = len
 
 
@@ -113,8 +112,7 @@ def _limits(s, qos, retain):
     """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
     if not 0 < qos < 3:
         raise ValueError("qos: %s is not 0, 1 or 2" % qos)
-    if retain and not s._caps & 4:
-        raise ValueError("retain: the server has Retain Available 0")
+    check_size(s, 0, retain)
     if not s._options[2]:
         raise ValueError("qos %d: the server's Maximum QoS is %d (option downgrade_qos lowers it)" % (qos, s._caps & 3))
     return s._caps & 3
@@ -123,23 +121,22 @@ def _limits(s, qos, retain):
 def _room(s, n):
     """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
     n += 1 + wire.vbi_size(n)
-    if n > (s._smax or _BIG):
-        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    check_size(s, n, False)
     m = s.image
     n += 9 if s._texp else 5
     if n > s._cap - 10:
         raise ResourceError("message needs %d bytes, inflight has %d" % (n, s._cap - 10))
     while len(m) + n > s._cap:
+        if s._options[1] == "newest":
+            s.dropped += 1
+            return True
         i = m[4] << 8 | m[5]
         while i < len(m) and m[i] & 7 in (3, 4):
             i += 5
-        if s._options[1] == "oldest" and i < len(m):
-            s.free(i)
-        elif s._options[1] != "newest":
+        if not s._options[1] or i >= len(m):
             raise ResourceError("the in-flight store is full: %d of %d bytes" % (len(m), s._cap))
+        s.free(i)
         s.dropped += 1
-        if s._options[1] == "newest":
-            return True
     return False
 
 

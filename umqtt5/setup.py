@@ -198,8 +198,7 @@ def _unload(s):
     from .core import Session
 
     for m in ("setup", "resume"):
-        sys.modules.pop("umqtt5." + m, None)
-        if hasattr(umqtt5, m):
+        if sys.modules.pop("umqtt5." + m, None):
             delattr(umqtt5, m)
     for m in ("start", "connect", "set_last_will", "_unload"):
         if m in Session.__dict__:
@@ -251,7 +250,7 @@ def start(s, clean_start=True, timeout=None):
     s._state = 1
     if s._pw is not None:
 
-        def gate(buf, off, n):
+        def write(buf, off, n):  # until the connection stands
             for _ in s._pw.ipoll(0):
                 s._sw = t.write
                 if s.ssl:
@@ -261,7 +260,7 @@ def start(s, clean_start=True, timeout=None):
                 _pollers(s, t)
                 return (s._sw)(buf, off, n)
 
-        s._sw = gate
+        s._sw = write
     else:
         _pollers(s, t)
     s._rest(p, 0, len(p), 0)
@@ -333,7 +332,7 @@ def session_tag(s):
 
     tag = b""
     for v in (s.client_id, "%s:%d" % (s.server, s.port)):
-        tag += (binascii.crc32(wire.check_str(v, "tag")) & 0xFFFF | 1).to_bytes(2, "big")
+        tag += (binascii.crc32(wire.check_str(v, "server")) & 0xFFFF | 1).to_bytes(2, "big")
     return tag
 
 
