@@ -168,7 +168,7 @@ def given(s, p):
     for name, v in decode(p):
         known += bytes((_NAMES[_find(name)],))
         if name == "session_expiry_interval":
-            s._o["session_expiry"] = v
+            s._o["session_expiry"] = s._o["_expiry"] = v
         elif name == "maximum_packet_size":
             s._o["_mps"] = v
             s._rl = min(v, s._rl)

@@ -46,21 +46,20 @@ def construct(
     # What is needed once a connection lives in a dictionary of its own (read through Session.__getattr__): the instance's table
     # has to
     # stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as dear).
-    s._o = o = {
+    s._o = {
         "client_id": client_id, "server": server, "port": port, "user": user, "password": password, "keepalive": keepalive,
         "ssl": ssl, "auth": auth, "lean": lean, "userdata": userdata, "session_expiry": session_expiry,
         "receive_maximum": receive_maximum or max(1, min(65535, inflight // 64)), "topic_alias_maximum": topic_alias_maximum,
         "connack": b"", "session_present": False,
         "_transport": transport, "_options": (queue_qos0, drop, downgrade_qos, aliases), "_given": (b"", b""),
         "_method": auth.name.encode() if auth else None, "_noinfo": False, "_need_clean": False,
-        "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(),
+        "_expiry": session_expiry, "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(),
     }  # fmt: skip
     s._rl = rx
     if props:
         from . import props as names
 
         names.given(s, props)
-    o["_expiry"] = o["session_expiry"]
     s.keepalive_now = keepalive
     s._rq = min(127, s._rl - 2)
     s._rx = bytearray(rx + 64)
@@ -68,7 +67,7 @@ def construct(
     s._tx = bytearray(tx)
     s._a = bytearray(5)
     s._r = bytearray(3)
-    s._full = inflight + 5 * min(o["receive_maximum"], 100)  # identifiers of inbound QoS 2 messages have room of their own
+    s._full = inflight + 5 * min(s.receive_maximum, 100)  # identifiers of inbound QoS 2 messages have room of their own
     s.image = m = bytearray(s._full)
     s._cap = inflight
     s._idfree = 0
@@ -229,12 +228,13 @@ def start(s, clean_start=True, timeout=None):
         mode = 0
     elif m[6:10] != tag or s.received and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000:  # it is over
         mode = 1
-    if mode < 2:
-        if len(m) > 10:
-            from . import resume
+    if len(m) > 10:
+        from . import resume  # connack() needs it too: here a lack of memory does no harm
 
+        if mode < 2:
             for k in resume.settle(s, mode):
                 s.on_ack(s, *k)
+    if mode < 2:
         m[6:10] = _NO_SESSION
     s.close(0)
     s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
