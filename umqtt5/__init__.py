@@ -73,7 +73,7 @@ class MQTTClient(Session):
     the README.
     """
 
-    publish = Session.publish  # found one table earlier; first: nearest to its place there
+    publish = Session.publish  # found one table earlier
     work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
     feed = None  # called at least twice a second while waiting: for a watchdog
 
@@ -108,26 +108,26 @@ class MQTTClient(Session):
                     return True
         return False
 
-    def _wait(self, ms):
-        # Until the socket is ready or the client itself has something to do (keep-alive), at most `ms`.
+    def _wait(self, timeout_ms):
+        # Until the socket is ready or the client itself has something to do (keep-alive), at most `timeout_ms`.
         k = time.ticks_diff(self._due, time.ticks_ms())
-        if k < ms:
-            ms = k if k > 0 else 0
+        if k < timeout_ms:
+            timeout_ms = k if k > 0 else 0
         if self.feed:
             self.feed()
-            if ms > 500:
-                ms = 500
+            if timeout_ms > 500:
+                timeout_ms = 500
         p = self._pr
         if self._wn:
             # while connecting, the socket may be writable and TLS or WebSocket still wait for the server's answer
             if self._state == 2 or p is None:
                 p = self._pw
-            elif ms > 20:
-                ms = 20
+            elif timeout_ms > 20:
+                timeout_ms = 20
         if p is None:
-            time.sleep_ms(5 if ms > 5 else ms)
+            time.sleep_ms(5 if timeout_ms > 5 else timeout_ms)
         else:
-            for _ in p.ipoll(ms):
+            for _ in p.ipoll(timeout_ms):
                 break
 
     def pending(self, packet_id=None) -> int:
