@@ -18,7 +18,7 @@ class House:
         self.reads = 0
         self.die = False
         self.node = Node("cellar", "peer", read=self.read, transport=self.peer, **options)
-        self.node.link._random = lambda n: 0  # no back-off
+        self.node.link.random = lambda n: 0  # no back-off
 
     def read(self):
         self.reads += 1

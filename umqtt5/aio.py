@@ -24,9 +24,9 @@ import asyncio
 import time
 from asyncio import core
 
+from . import Refused, ResourceError
 from .client import MQTTClient as _B
 from .core import Session
-from .errors import Refused, ResourceError
 
 _publish = Session.publish
 _ticks = time.ticks_ms
@@ -71,13 +71,9 @@ class MQTTClient(Session):
     isconnected = _B.isconnected
     set_callback = _B.set_callback
     pending = _B.pending
-    drop = _B.drop
-    due_ms = _B.due_ms
-    wants_write = _B.wants_write
     _wait = _B._wait
     feed = None
     _lazy = _B._lazy
-    _unload = _B._unload
 
     def __init__(self, *a, **k):
         self._gate = Gate()
@@ -330,7 +326,9 @@ class MQTTClient(Session):
     def drain(self):
         """For the core, which may not wait here (but in publish_from)."""
         if self._big == 2:
-            return _B.drain(self)
+            from . import outbox
+
+            return outbox.drain(self)
         if self._wn and not self._big and not self.flush():
             raise ResourceError("a packet is half written: await drained() first")
 

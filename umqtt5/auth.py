@@ -6,8 +6,7 @@ or None for CONNECT, `step(data)` -> bytes or None for each AUTH, `done(data)`; 
 not who it
 should be. scram.py has the one that ships. client.on_auth(client) is called after a re-authentication.
 """
-from . import wire
-from .errors import MQTTException
+from . import MQTTException, wire
 
 
 def register(s):

@@ -1,43 +1,46 @@
 """MQTTClient: the blocking face.
 
 What belongs here: how to wait, with select or, for a transport that cannot be polled, by sleeping. What does not: anything about
-packets. Methods that few nodes use live in modules of their own and are found by __getattr__ on first use (`_LAZY`), so that they
-cost RAM only then.
+packets. Methods that few nodes use, or only to connect, live in modules of their own and are found by __getattr__ on first use
+(`_LAZY`), so that they cost RAM only then.
 """
 import time
 
 from .core import Session
-from .errors import Refused
 
 _LAZY = (  # :module, then the names of its functions that become methods when they are first called
-    ":setup start set_last_will "
+    ":setup start set_last_will _unload "
     ":subs subscribe subscribe_start unsubscribe unsubscribe_start packet_codes "
     ":publication publication publish_from "
-    ":outbox packet_props _limits _room _queued0 _fresh _save_rest persist _saved _stamp "
+    ":outbox drain packet_props _limits _room _queued0 _fresh _save_rest persist _stamp _tell "
     ":rare _prepare_all disconnect_in _judge check_ack ack_props _long _too_large "
+    ":extra drop pollable wants_write due_ms "
     ":rpc request :auth reauth "
 )
 
 
 class MQTTClient(Session):
-    """MQTT 5.0 client with the names of umqtt.simple. Arguments: see setup.construct() and the README."""
+    """MQTT 5.0 client with the names of umqtt.simple.
 
+    MQTTClient(client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options): see setup.construct() and
+    the README.
+    """
+
+    publish = Session.publish  # found one table earlier
+    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
     feed = None  # called at least twice a second while waiting: for a watchdog
 
-    def __init__(self, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options):
+    def __init__(self, *args, **options):
         from . import setup
 
-        setup.construct(self, client_id, server, port, user, password, keepalive, ssl, **options)
+        setup.construct(self, *args, **options)
 
     def _lazy(self, name):
         i = _LAZY.find(" " + name + " ")
         if i < 0:
             raise AttributeError(name)
         m = _LAZY[_LAZY.rfind(":", 0, i) + 1 :].split(" ", 1)[0]
-        f = getattr(__import__("umqtt5." + m, None, None, (name,)), name)
-        if m == "setup":  # lean=True drops it: nothing may hold it
-            return lambda *a, **k: f(self, *a, **k)
-        setattr(Session, name, f)
+        setattr(Session, name, getattr(__import__("umqtt5." + m, None, None, (name,)), name))
         return getattr(self, name)
 
     def connect(self, clean_start: bool = True, timeout=None) -> bool:
@@ -53,23 +56,8 @@ class MQTTClient(Session):
             self._unload()
         return self.session_present
 
-    def _unload(self):
-        # lean=True: setup.py is not needed until the next connect
-        import sys
-
-        import umqtt5
-
-        for m in ("setup", "connack"):
-            sys.modules.pop("umqtt5." + m, None)
-            if hasattr(umqtt5, m):
-                delattr(umqtt5, m)
-
     def isconnected(self) -> bool:
         return self._state == 2
-
-    def set_callback(self, f):
-        """f(topic, msg) with two bytes objects, as in umqtt.simple; `on_message` is the one that allocates nothing."""
-        self._cb = f
 
     def poll(self, timeout_ms: int = 0) -> bool:
         """Handle what has come; wait at most `timeout_ms` for something to come. True when something was handled. 0 B."""
@@ -86,36 +74,37 @@ class MQTTClient(Session):
                     return True
         return False
 
-    def _wait(self, ms):
-        # Until the socket is ready or the client itself has something to do (keep-alive), at most `ms`.
+    def _wait(self, timeout_ms):
+        # Until the socket is ready or the client itself has something to do (keep-alive), at most `timeout_ms`.
         k = time.ticks_diff(self._due, time.ticks_ms())
-        if k < ms:
-            ms = k if k > 0 else 0
+        if k < timeout_ms:
+            timeout_ms = k if k > 0 else 0
         if self.feed:
             self.feed()
-            if ms > 500:
-                ms = 500
+            if timeout_ms > 500:
+                timeout_ms = 500
         p = self._pr
         if self._wn:
             # while connecting, the socket may be writable and TLS or WebSocket still wait for the server's answer
             if self._state == 2 or p is None:
                 p = self._pw
-            elif ms > 20:
-                ms = 20
+            elif timeout_ms > 20:
+                timeout_ms = 20
         if p is None:
-            time.sleep_ms(5 if ms > 5 else ms)
+            time.sleep_ms(5 if timeout_ms > 5 else timeout_ms)
         else:
-            for _ in p.ipoll(ms):
+            for _ in p.ipoll(timeout_ms):
                 break
 
-    def drain(self):
-        """Wait until the half-written packet has left, at most `timeout` seconds."""
-        t = time.ticks_add(time.ticks_ms(), self._tmo)
-        while not self.flush():
-            if time.ticks_diff(t, time.ticks_ms()) < 0:
-                self.close(0)
-                raise OSError(110, "the server takes no more bytes")
-            self._wait(100)
+    def set_callback(self, f):
+        """f(topic, msg) with two bytes objects, as in umqtt.simple; `on_message` is the one that allocates nothing."""
+        self._cb = f
+
+    def wait_msg(self) -> None:
+        """Wait until a packet was handled, as in umqtt.simple."""
+        n = self.received
+        while n == self.received:
+            self.poll(1000)
 
     def pending(self, packet_id=None) -> int:
         """How many messages (QoS 1 and 2, sent or queued) are not acknowledged; of that identifier: 0 or 1."""
@@ -128,15 +117,6 @@ class MQTTClient(Session):
             i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
         return n
 
-    publish = Session.publish  # found one table earlier
-    work = check_msg = Session.work  # check_msg: handle what has come without waiting, as in umqtt.simple
-
-    def wait_msg(self) -> None:
-        """Wait until a packet was handled, as in umqtt.simple."""
-        n = self.received
-        while n == self.received:
-            self.poll(1000)
-
     def wait(self, packet_id=None, timeout=None) -> None:
         """Wait until that message, or all, are acknowledged; `timeout` in seconds (default: the constructor's).
 
@@ -147,19 +127,8 @@ class MQTTClient(Session):
             self.poll(time.ticks_diff(timeout, time.ticks_ms()))
             if time.ticks_diff(timeout, time.ticks_ms()) <= 0:
                 raise OSError(110, "no acknowledgement in time")
-        timeout = self._refused
-        if timeout and (packet_id is None or timeout[0] == packet_id):
-            self._refused = None
-            raise Refused("PUBACK" if timeout[2] == 4 else "PUBREC", timeout[1], timeout[2], timeout[3])
-
-    def until(self, w, timeout=None):
-        """Wait until w[2] is there: the codes of a SUBACK or UNSUBACK."""
-        t = time.ticks_add(time.ticks_ms(), int((timeout or self.timeout) * 1000))
-        while w[2] is None:
-            k = time.ticks_diff(t, time.ticks_ms())
-            if k <= 0:
-                raise OSError(110, "no SUBACK or UNSUBACK in time")
-            self.poll(k)
+        if self._refused:
+            self._tell(packet_id)
 
     def disconnect(self, reason: int = 0, props=b"") -> None:
         """DISCONNECT (3.14) with a reason code that a client may send and properties (bytes or dictionary), then close."""
@@ -173,17 +142,4 @@ class MQTTClient(Session):
             self.disconnect_out(reason, props)  # props: the whole packet
         self.close(2, reason)
 
-    def drop(self) -> None:
-        """Close the socket without DISCONNECT: the server publishes the Will, the session goes on."""
-        self.close(0)
 
-    def pollable(self):
-        """The object to register in a select.poll of your own, or None."""
-        return getattr(self._sock, "sock", self._sock)
-
-    def wants_write(self) -> bool:
-        return self._wn > 0
-
-    def due_ms(self) -> int:
-        """Milliseconds until the client itself needs a poll()."""
-        return max(0, time.ticks_diff(self._due, time.ticks_ms()))

@@ -1,7 +1,7 @@
 """Session: one MQTT 5 session over one connection at a time, without any waiting.
 
 What belongs here: publish, the receive engine, PUBACK, PINGRESP and DISCONNECT, keep-alive, the answer to a violation. What does
-not: the session image (image.py), waiting (client.py, aio.py), CONNECT (setup.py) and CONNACK (connack.py), inbound PUBLISH
+not: the session image (image.py), waiting (__init__.py, aio.py), CONNECT and CONNACK (setup.py), inbound PUBLISH
 (receive.py), SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py). A packet type whose handler is not loaded yet loads
 its module (`load`).
 
@@ -17,7 +17,7 @@ import time
 
 from micropython import const
 
-from .errors import ProtocolError, ResourceError
+from . import ProtocolError, ResourceError
 
 _FRAG = const(64)  # bytes read at a time into a packet that came in pieces; spare room at the end of rx
 _BIG = const(0x0FFFFFFF)

@@ -17,11 +17,11 @@ The bytearray `image`, capacity made at construction:
 """
 from micropython import const
 
-from .errors import ResourceError
+from . import ResourceError
 
 _H = const(10)  # bytes of the header
 _QUEUED = const(0x10)
-_ZEROS = bytes(15)
+_ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")  # room for all headers of a record
 _len = len
 
 
@@ -68,10 +68,8 @@ def _record(self, n, flags):
     i = _len(m)
     m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
     m[i] = flags >> 1
-    m[i + 1] = k >> 8
-    m[i + 2] = k & 255
-    self._r[0] = k >> 8
-    self._r[1] = k & 255
+    m[i + 1] = self._r[0] = k >> 8
+    m[i + 2] = self._r[1] = k & 255
     k = n + (2 if n < 128 else 3 if n < 16384 else 4)
     m[i + 3] = k >> 8
     m[i + 4] = k & 255
@@ -146,7 +144,7 @@ def free(self, i, keep=0):
         m[4] = n >> 8
         m[5] = n & 255
     if self._save and not keep:  # with keep the record is not finished: the caller saves
-        self._saved()
+        self.persist(0)
 
 
 def pump(self):

@@ -18,7 +18,7 @@ What a refusal (CONNACK, DISCONNECT) means is the action of its reason code:
 """
 import time
 
-from .errors import MQTTException, Refused, ResourceError
+from . import MQTTException, Refused, ResourceError
 
 _ticks = time.ticks_ms
 _diff = time.ticks_diff

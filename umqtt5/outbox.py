@@ -5,11 +5,19 @@ identifier that may be in use, refusals. What does not: anything on each packet.
 """
 import time
 
-from . import wire
-from .errors import ResourceError
+from . import Refused, ResourceError, wire
 
-_BIG = 0x0FFFFFFF
 _len = len
+
+
+def drain(s):
+    """Wait until the half-written packet has left, at most `timeout` seconds."""
+    t = time.ticks_add(time.ticks_ms(), s._tmo)
+    while not s.flush():
+        if time.ticks_diff(t, time.ticks_ms()) < 0:
+            s.close(0)
+            raise OSError(110, "the server takes no more bytes")
+        s._wait(100)
 
 
 def publish_slow(s, msg, retain):
@@ -104,8 +112,7 @@ def _limits(s, qos, retain):
     """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
     if not 0 < qos < 3:
         raise ValueError("qos: %s is not 0, 1 or 2" % qos)
-    if retain and not s._caps & 4:
-        raise ValueError("retain: the server has Retain Available 0")
+    check_size(s, 0, retain)
     if not s._options[2]:
         raise ValueError("qos %d: the server's Maximum QoS is %d (option downgrade_qos lowers it)" % (qos, s._caps & 3))
     return s._caps & 3
@@ -114,23 +121,22 @@ def _limits(s, qos, retain):
 def _room(s, n):
     """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
     n += 1 + wire.vbi_size(n)
-    if n > (s._smax or _BIG):
-        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
+    check_size(s, n, False)
     m = s.image
     n += 9 if s._texp else 5
     if n > s._cap - 10:
         raise ResourceError("message needs %d bytes, inflight has %d" % (n, s._cap - 10))
     while len(m) + n > s._cap:
+        if s._options[1] == "newest":
+            s.dropped += 1
+            return True
         i = m[4] << 8 | m[5]
         while i < len(m) and m[i] & 7 in (3, 4):
             i += 5
-        if s._options[1] == "oldest" and i < len(m):
-            s.free(i)
-        elif s._options[1] != "newest":
+        if not s._options[1] or i >= len(m):
             raise ResourceError("the in-flight store is full: %d of %d bytes" % (len(m), s._cap))
+        s.free(i)
         s.dropped += 1
-        if s._options[1] == "newest":
-            return True
     return False
 
 
@@ -191,32 +197,18 @@ def _fresh(s, i):
     return True
 
 
-def trim(s):
-    """Records that this server's limits do not allow are dropped: a list of (identifier, 0x95, 0x9B or 0x9A, 4) for on_ack."""
-    m = s.image
-    i = 10
-    cut = []
-    while i < len(m):
-        k = m[i] & 7
-        n = m[i + 3] << 8 | m[i + 4]
-        j = i + 5 + (m[i] >> 2 & 4)
-        code = 0
-        if k < 3:
-            code = 0x95 if n > s._smax else 0x9B if k > s._caps & 3 else 0x9A if m[j] & 1 and not s._caps & 4 else 0
-        if code:
-            cut.append((m[i + 1] << 8 | m[i + 2], code, 4))
-            s._refused = cut[-1] + ((),)
-            s.free(i)
-            s.dropped += 1
-        else:
-            i = j + n
-    return cut if s.on_ack else ()
-
-
 def refused(s, i, end, packet):
     """Keep what an acknowledgement of 0x80 or more says, for wait()."""
     b = s._rx
     s._refused = (b[i] << 8 | b[i + 1], b[i + 2], packet, s.ack_props(i + 3, end, packet) if end - i > 3 else ())
+
+
+def _tell(s, packet_id):
+    # wait() for that message, or all, is over: has one of them been refused?
+    r = s._refused
+    if packet_id is None or r[0] == packet_id:
+        s._refused = None
+        raise Refused("PUBACK" if r[2] == 4 else "PUBREC", r[1], r[2], r[3])
 
 
 def packet_props(s):
@@ -263,19 +255,15 @@ def _save_rest(s, m):
 
 
 def persist(s, unsent):
-    """Save the image; when the store fails, set the first unsent record back and raise ResourceError."""
+    """Save the image; when the store fails, set the first unsent record back and raise ResourceError. unsent=0: a record was
+    removed; what is stored holds more than there is then, at worst a repetition after a reset.
+    """
     try:
         s.store.save(s.image)
     except OSError as e:
-        s._mark(unsent)
-        raise ResourceError("the store cannot save the session: %s" % e) from None
-
-
-def _saved(s):
-    try:
-        s.store.save(s.image)
-    except OSError:
-        pass  # what is stored holds more than there is: at worst a repetition after a reset
+        if unsent:
+            s._mark(unsent)
+            raise ResourceError("the store cannot save the session: %s" % e) from None
 
 
 def _stamp(s, m, i):

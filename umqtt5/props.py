@@ -57,14 +57,7 @@ def _find(name):
     raise ValueError("unknown property " + name)
 
 
-def vbi(n):
-    """Variable byte integer in its shortest form (1.5.5): a bytearray."""
-    b = bytearray()
-    while n > 127:
-        b.append(n & 127 | 128)
-        n >>= 7
-    b.append(n)
-    return b
+vbi = wire.pack
 
 
 def _put(out, pid, v, name):
@@ -166,3 +159,25 @@ def get(buf, i, name):
     for n, v in decode(buf, i):
         if n == name:
             return v
+
+
+def given(s, p):
+    """The properties of CONNECT that the constructor of session `s` was given: what they say replaces its options."""
+    p = block(p, 1)
+    known = b""
+    for name, v in decode(p):
+        known += bytes((_NAMES[_find(name)],))
+        if name == "session_expiry_interval":
+            s._o["session_expiry"] = s._o["_expiry"] = v
+        elif name == "maximum_packet_size":
+            s._o["_mps"] = v
+            s._rl = min(v, s._rl)
+        elif name == "request_problem_information":
+            s._o["_noinfo"] = not v
+        elif name == "authentication_method":
+            s._o["_method"] = v.encode()
+        elif name in s._o:  # receive_maximum, topic_alias_maximum
+            s._o[name] = v
+    if 0x16 in known and 0x15 not in known:
+        raise ValueError("authentication_data needs authentication_method")
+    s._o["_given"] = (p[wire.vbi_size(wire.vbi(p, 0, len(p))) :], known)

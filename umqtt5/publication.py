@@ -3,9 +3,8 @@
 What belongs here: Publication (topic encoded once, payload in place) and publish_from(). What does not: publish() (core.py,
 outbox.py).
 """
-from . import wire
+from . import ResourceError, wire
 from .core import _prepare
-from .errors import ResourceError
 from .outbox import check_size
 
 _len = len

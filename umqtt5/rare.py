@@ -1,15 +1,16 @@
-"""What the engine of core.py meets seldom; each function becomes a method of Session when it is first called (client._lazy).
+"""What the engine of core.py meets seldom; each function becomes a method of Session when it is first called (_LAZY).
 
 What belongs here: a topic with properties or an alias, inbound packets of 128 bytes and more, acknowledgements that say more than
 "success", DISCONNECT from the server, what is wrong with a packet that has only begun. What does not: what a node needs that
 publishes small messages to a well-behaved server. Imports errors, core; lazily the others.
 """
+from . import Refused
 from .core import _new_topic, illegal
-from .errors import Refused
 
 _bytes = bytes
 _len = len
 _isinstance = isinstance
+_right: list = [None] * 4 + [0]  # the last four property blocks that were found to be right; the next place
 
 
 def _prepare_all(s, topic, props):
@@ -60,11 +61,11 @@ def _prepare_props(s, props):
     if props:
         if type(props) is not bytes:
             raise TypeError("props: give bytes made by props.encode()")
-        if props not in s._okprops:  # the last four blocks are known to be right
+        k = _right
+        if props not in k:
             from . import props as p
 
             p.block(props, 3)
-            k = s._okprops
             k[k[4]] = props
             k[4] = k[4] + 1 & 3
         s._texp = s._find(props, 0, 2) >= 0

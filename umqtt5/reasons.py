@@ -95,6 +95,13 @@ def sendable(code, packet):
     return _TABLE[_row(code) + 1] & _TABLE[packet] > 7
 
 
+def text(e):
+    """What a Refused or ProtocolError says."""
+    if hasattr(e, "what"):
+        return "%s refused: %s (0x%02X) %s" % (e.what, e.reason_code.name, e.reason_code.value, e.reason)
+    return "server broke the protocol: %s %s" % (ReasonCode(e.reason_code, 14), e.args[1])
+
+
 class ReasonCode:
     """A reason code to read: ReasonCode(134, 2). str() gives the name; equal to integers and other ReasonCodes.
 

@@ -6,61 +6,38 @@ auth.
 """
 import time
 
-from . import wire
-from .connack import connack, early, session_tag, settle
-from .core import illegal, load, pingresp, puback
-from .errors import MQTTException
+from micropython import const
 
-_BIG = 0x0FFFFFFF
+from . import MQTTException, Refused, wire
+from .core import illegal, load, pingresp, puback
+
+_BIG = const(0x0FFFFFFF)
+_NO_SESSION = const(b"\0\0\0\0")  # in place of session_tag()
 
 
 def construct(
-    s,
-    client_id,
-    server,
-    port=0,
-    user=None,
-    password=None,
-    keepalive=60,
-    ssl=None,
-    rx=512,
-    tx=256,
-    inflight=1024,
-    session_expiry=0,
-    store=None,
-    lean=False,
-    props=b"",
-    receive_maximum=0,
-    topic_alias_maximum=0,
-    aliases=8,
-    strict=False,
-    timeout=10,
-    auth=None,
-    transport=None,
-    queue_qos0=False,
-    drop=None,
-    write_ahead=None,
-    downgrade_qos=False,
-    userdata=None,
-):
+    s, client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, rx=512, tx=256, inflight=1024,
+    session_expiry=0, store=None, lean=False, props=b"", receive_maximum=0, topic_alias_maximum=0, aliases=8, strict=False,
+    timeout=10, auth=None, transport=None, queue_qos0=False, drop=None, write_ahead=None, downgrade_qos=False, userdata=None,
+):  # fmt: skip
     """Make a client; see README for what each argument is. Every buffer is allocated here:
 
     rx + 64 bytes to receive (advertised as Maximum Packet Size), 64 for fragments, tx to send QoS 0, inflight for the session
     image (10 of header, then each QoS 1/2 message with 5 more). Raises ValueError/TypeError for arguments out of range.
     """
-    for name, v, low, high in (
-        ("port", port, 0, 65535),
-        ("keepalive", keepalive, 0, 65535),
-        ("rx", rx, 32, 0x0FFFFFFF),
-        ("tx", tx, 16, 0x0FFFFFFF),
-        ("inflight", inflight, 64, 65535),
-        ("session_expiry", session_expiry, 0, 0xFFFFFFFF),
-        ("receive_maximum", receive_maximum, 0, 65535),
-        ("topic_alias_maximum", topic_alias_maximum, 0, 65535),
-        ("aliases", aliases, 0, 255),
+    for name, v, low, bits in (
+        ("port", port, 0, 16),
+        ("keepalive", keepalive, 0, 16),
+        ("rx", rx, 32, 28),
+        ("tx", tx, 16, 28),
+        ("inflight", inflight, 64, 16),
+        ("session_expiry", session_expiry, 0, 32),
+        ("receive_maximum", receive_maximum, 0, 16),
+        ("topic_alias_maximum", topic_alias_maximum, 0, 16),
+        ("aliases", aliases, 0, 8),
     ):
-        if not isinstance(v, int) or not low <= v <= high:
-            raise ValueError("%s: %s is not in %d..%d" % (name, v, low, high))
+        if not isinstance(v, int) or v < low or v >> bits:
+            raise ValueError("%s: %s is not in %d..%d" % (name, v, low, (1 << bits) - 1))
     if drop not in (None, "oldest", "newest"):
         raise ValueError('drop: give None, "oldest" or "newest"')
     if client_id is None:
@@ -69,39 +46,21 @@ def construct(
     # What is needed once a connection lives in a dictionary of its own (read through Session.__getattr__): the instance's table
     # has to
     # stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as dear).
-    # the hottest first: nearer to their places in the table
-    s._ready = 0
-    s._same = -1
-    s._topic = s._ptopic = s._tprops = s._odd = s._tx = s._sw = s._sr = s._sock = None
-    s._qmax = s._last = s._th = s._wn = s._i = s._e = s.sent = s.received = s._rq = s._busy = s._left = s._state = s._due = 0
-    s._o = o = {
-        "client_id": client_id,
-        "server": server,
-        "port": port,
-        "user": user,
-        "password": password,
-        "keepalive": keepalive,
-        "ssl": ssl,
-        "auth": auth,
-        "lean": lean,
-        "userdata": userdata,
-        "session_expiry": session_expiry,
-        "receive_maximum": receive_maximum or max(1, min(65535, inflight // 64)),
-        "topic_alias_maximum": topic_alias_maximum,
-        "connack": b"",
-        "session_present": False,
-        "_transport": transport,
-        "_options": (queue_qos0, drop, downgrade_qos, aliases),
-        "_method": auth.name.encode() if auth else None,
-        "_noinfo": False,
-        "_need_clean": False,
-        "_amax": 0,
-        "_gone": 0,
-        "_down_at": time.ticks_ms(),
-    }
-    o["_connect_props"] = _connect_props(o, props, rx)
+    s._o = {
+        "client_id": client_id, "server": server, "port": port, "user": user, "password": password, "keepalive": keepalive,
+        "ssl": ssl, "auth": auth, "lean": lean, "userdata": userdata, "session_expiry": session_expiry,
+        "receive_maximum": receive_maximum or max(1, min(65535, inflight // 64)), "topic_alias_maximum": topic_alias_maximum,
+        "connack": b"", "session_present": False,
+        "_transport": transport, "_options": (queue_qos0, drop, downgrade_qos, aliases), "_given": (b"", b""),
+        "_method": auth.name.encode() if auth else None, "_noinfo": False, "_need_clean": False,
+        "_expiry": session_expiry, "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(),
+    }  # fmt: skip
+    s._rl = rx
+    if props:
+        from . import props as names
+
+        names.given(s, props)
     s.keepalive_now = keepalive
-    s._rl = min(rx, o.pop("_rl"))
     s._rq = min(127, s._rl - 2)
     s._rx = bytearray(rx + 64)
     s._frag = bytearray(64)
@@ -109,41 +68,36 @@ def construct(
     s._tm = memoryview(s._tx)[3:]
     s._a = bytearray(5)
     s._r = bytearray(3)
-    s._full = inflight + 5 * min(o["receive_maximum"], 100)  # identifiers of inbound QoS 2 messages have room of their own
+    s._full = inflight + 5 * min(s.receive_maximum, 100)  # identifiers of inbound QoS 2 messages have room of their own
     s.image = m = bytearray(s._full)
     s._cap = inflight
     s._idfree = 0
     s.store = store
     s._save = bool(store and (write_ahead is None or write_ahead))
-    k = bool(store and store.load(m))  # the store sees how much room there is
-    if k and not check_image(m):
-        k = False
-        store.error = "the stored session is damaged or of another version: a new one is started"
-    if not k:
-        o["_need_clean"] = bool(store and getattr(store, "error", None))
-        m[:10] = b"M\1\0\0\0\x0a\0\0\0\0"
-        m[10:] = b""
+    if store:
+        from . import resume
+
+        store = resume.restore(s, m)
+    if not store:
+        m[:] = b"M\1\0\0\0\x0a\0\0\0\0"
         s._idfree = 65534
     s.timeout = timeout
     s._tmo = int(timeout * 1000)
     s.strict = strict
     s._find = wire.find
     s._check = wire.check_topic
-    s._tb = s._wx = s._wb = s._pr = s._pw = None
-    s._topic = s._tprops = ...
     s._pb = b""
-    s._head = s._front = None
     s._seen = [None] * 8 + [0]
-    s._okprops = [None] * 4 + [0]
-    s._texp = s._pong = False
-    s._te = s._th = s._wo = s._wt = s._owed = s._i = s._e = s._qfast = s._due = 0
-    s._h = s._live = [illegal] * 16
-    for i in (3, 5, 6, 7, 9, 11, 14, 15):
-        s._h[i] = load
+    s._h = s._live = [load] * 16
+    for i in b"\0\1\2\x08\x0a\x0c":
+        s._h[i] = illegal
     s._h[4] = puback
     s._h[13] = pingresp
     s._caps = 62
-    s._smax = s._rmax = 0
+    s._same = -1
+    s._tb = s._ptopic = s._odd = s._head = s._front = None
+    s._texp = s._pong = False
+    s._rmax = s._te = s._th = s._i = s._e = s.sent = s.received = s._busy = s._due = s._wo = s._wt = s._qfast = 0
     if s.topic_alias_maximum:
         s._acap = min(64 * s.topic_alias_maximum + 2 * rx, 32768)
         s._atab = bytearray(s._acap)
@@ -151,145 +105,91 @@ def construct(
     _spread(s)
 
 
-# Names that every MicroPython has in ROM; with them the table has 127 places. (dir() gives them too, with 40 KB of garbage.)
-_ROM = (
-    "append args clear close copy count decode encode end errno extend find format from_bytes get index insert items join keys "
-    "len list lower map max min next object open ord pop print range read remove replace reverse set sort split start str "
-    "strip sum sys tuple"
-)
-
-
 def _spread(s):
     # Each method call misses the instance's table first, and the fuller it is, the longer that takes (measured: 62 of 73 entries
     # made a call up to 1.5 times as dear). So: make it grow, empty it from the end, which leaves no marks, fill it again.
     d = dict(s.__dict__)
-    x = list(d)
-    for k in _ROM.split():
-        if k not in d and len(x) < 100:  # a table of 127, with gaps left
-            x.append(k)
+    n = len(d)
+    for k in list(s._o) + list(globals()) + list(wire.__dict__):  # any names will do
+        if k not in d and n < 100:  # a table of 127, with gaps left
+            n += 1
             setattr(s, k, 0)
     x = list(s.__dict__)  # in the order of its places: a place is free again only when the next one is
     while x:
         delattr(s, x.pop())
-    for k in "_ready _same _head _sr _rx _e _i _busy received _due _topic _tm _th _last _sw _te _sock _qmax".split() + list(d):
+    for k in (
+        "_ready", "_same", "_head", "_sr", "_rx", "_e", "_i", "_busy", "received", "_due", "_topic", "_tm", "_th", "_last", "_sw",
+        "_te", "_sock", "_qmax",
+    ) + tuple(d):  # fmt: skip
         setattr(s, k, d[k])  # the hottest first: nearest to their places
-
-
-def check_image(m):
-    """True when m is a session image of this layout, record by record."""
-    n = len(m)
-    if n < 10 or m[0] != 0x4D or m[1] != 1:
-        return False
-    i = 10
-    unsent = m[4] << 8 | m[5]
-    seen = i == unsent
-    while i < n:
-        if i + 5 > n or not 0 < m[i] & 7 < 6:
-            return False
-        i += 5 + (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
-        seen = seen or i == unsent
-    return i == n and seen
-
-
-def _connect_props(o, p, rx):
-    # The property block of CONNECT: the user's in their order, then what the library has to say and the user did not.
-    # Leaves what the user said in o.
-    f = wire.find
-    o["_rl"] = rx
-    o["_mps"] = 0
-    body = b""
-    if p:
-        from . import props as names
-
-        p = names.block(p, 1)
-        for name, v in names.decode(p):
-            if name == "session_expiry_interval":
-                o["session_expiry"] = v
-            elif name == "receive_maximum" or name == "topic_alias_maximum":
-                o[name] = v
-            elif name == "maximum_packet_size":
-                o["_mps"] = v
-                o["_rl"] = min(v, rx)
-            elif name == "request_problem_information":
-                o["_noinfo"] = not v
-            elif name == "authentication_method":
-                o["_method"] = v.encode()
-        if f(p, 0, 0x16) >= 0 and f(p, 0, 0x15) < 0:
-            raise ValueError("authentication_data needs authentication_method")
-        body = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :]
-    else:
-        p = b"\0"
-    for pid, name, n in ((0x11, "session_expiry", 4), (0x21, "receive_maximum", 2), (0x22,
-    "topic_alias_maximum", 2)):
-        if o[name] and f(p, 0, pid) < 0:
-            body += bytes((pid,)) + o[name].to_bytes(n, "big")
-    o["_expiry"] = o["session_expiry"]
-    return body
 
 
 def set_last_will(s, topic, msg, retain=False, qos=0, props=b""):
     """Will Message of the next connections (3.1.2.5); props: Will properties, dictionary or bytes. ValueError/TypeError."""
-    if topic is None:
-        s._will = None
-        return
-    topic = wire.check_topic(topic)
-    if not 0 <= qos <= 2:
-        raise ValueError("qos: %s is not 0, 1 or 2" % qos)
-    if props:
-        from . import props as names
+    if topic is not None:
+        topic = wire.check_topic(topic)
+        if not 0 <= qos <= 2:
+            raise ValueError("qos: %s is not 0, 1 or 2" % qos)
+        if props:
+            from . import props as names
 
-        props = names.block(props, 0)
-    if isinstance(msg, str):
-        msg = msg.encode()
-    if len(msg) > 65535:
-        raise ValueError("will message: %d bytes, at most 65535" % len(msg))
-    s._will = (topic, bytes(msg), 4 | qos << 3 | (32 if retain else 0), props or b"\0")
+            props = names.block(props, 0)
+        topic = (4 | qos << 3 | (32 if retain else 0), (props or b"\0") + _field(topic) + _field(msg, "will message"))
+    s._will = topic
 
 
-def _field(b):
+def _field(b, what="x", t=4):
+    # With its length in front; t as in wire.check_str().
+    b = wire.check_str(b, what, t)
     return len(b).to_bytes(2, "big") + b
 
 
 def _connect_packet(s, clean_start):
     flags = 2 if clean_start else 0
-    body = s._connect_props
+    body, known = s._given
+    for pid, name in zip(b"\x11\x21\x22", ("session_expiry", "receive_maximum", "topic_alias_maximum")):
+        if s._o[name] and pid not in known:
+            body += bytes((pid,)) + s._o[name].to_bytes(4 if pid == 0x11 else 2, "big")
     # Maximum Packet Size is what rx holds, unless on_chunk takes what is larger
-    if s._mps > s._rl and not s.on_chunk:
-        raise ValueError("maximum_packet_size %d: rx has only %d bytes, and there is no on_chunk" % (s._mps, s._rl))
-    if not s._mps and not s.on_chunk:
-        body += b"\x27" + s._rl.to_bytes(4, "big")
+    if not s.on_chunk:
+        if 0x27 not in known:
+            body += b"\x27" + s._rl.to_bytes(4, "big")
+        elif s._mps > s._rl:
+            raise ValueError("maximum_packet_size %d: rx has %d bytes" % (s._mps, s._rl))
     if s.auth:
-        body += b"\x15" + _field(s.auth.name.encode())
+        body += b"\x15" + _field(s._method)
         d = s.auth.first()
         if d:
             body += b"\x16" + _field(d)
-    out = _field(wire.check_str(s.client_id, "client_id"))
+    out = _field(s.client_id, "client_id", 3)
     if s._will:
-        topic, msg, f, p = s._will
-        flags |= f
-        out += p + _field(topic) + _field(msg)
+        flags |= s._will[0]
+        out += s._will[1]
     if s.user is not None:
         flags |= 128
-        out += _field(wire.check_str(s.user, "user"))
+        out += _field(s.user, "user", 3)
     if s.password is not None:
         flags |= 64
-        p = s.password
-        if isinstance(p, str):
-            p = p.encode()
-        if len(p) > 65535:
-            raise ValueError("password: at most 65535 bytes")
-        out += _field(p)
-    n = len(body)
-    out = b"\0\4MQTT\5" + bytes((flags, s.keepalive >> 8, s.keepalive & 255)) + _vbi(n) + body + out
-    return b"\x10" + _vbi(len(out)) + out
+        out += _field(s.password, "password")
+    out = b"\0\4MQTT\5" + bytes((flags, s.keepalive >> 8, s.keepalive & 255)) + wire.pack(len(body)) + body + out
+    return b"\x10" + wire.pack(len(out)) + out
 
 
-def _vbi(n):
-    if n < 128:
-        return bytes((n,))
-    if n < 16384:
-        return bytes((n & 127 | 128, n >> 7))
-    return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14))
+def _unload(s):
+    # lean=True: this module is not needed until the next connect. Nothing may hold it.
+    import sys
+
+    import umqtt5
+
+    from .core import Session
+
+    for m in ("setup", "resume"):
+        if sys.modules.pop("umqtt5." + m, None):
+            delattr(umqtt5, m)
+    for m in ("start", "set_last_will", "_unload"):
+        if m in Session.__dict__:
+            setattr(Session, m, None)  # the table keeps the value of what is deleted
+            delattr(Session, m)
 
 
 def start(s, clean_start=True, timeout=None):
@@ -309,25 +209,26 @@ def start(s, clean_start=True, timeout=None):
     p = _connect_packet(s, clean_start)
     m = s.image
     tag = session_tag(s)
-    known = bytes(m[6:10])
-    gone = s._expiry != 0xFFFFFFFF and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000
-    if clean_start or known[:2] != tag[:2]:
-        settle(s, 0)
-        known = b""
-    elif known != tag or gone and s.received:
-        for k in settle(s, 1):
-            s.on_ack(s, *k)
-        known = b""
-    s._o["_clean"] = not known
-    m[6:10] = known or b"\0\0\0\0"
+    mode = 2
+    s._flight = s._rel = 0
+    if clean_start or m[6:8] != tag[:2]:
+        mode = 0
+    elif m[6:10] != tag or s.received and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000:  # it is over
+        mode = 1
+    if len(m) > 10:
+        from . import resume  # connack() needs it too: here a lack of memory does no harm
+
+        if mode < 2:
+            for k in resume.settle(s, mode):
+                s.on_ack(s, *k)
+    if mode < 2:
+        m[6:10] = _NO_SESSION
     s.close(0)
     s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
-    s._i = s._e = s._left = 0
-    s._again = False
+    s._i = s._e = 0
+    s._again = s._pong = s._o["session_present"] = False
     if s.topic_alias_maximum:
         s._atab[:] = b""
-    s._pong = False
-    s._o["session_present"] = False
     s._due = time.ticks_add(time.ticks_ms(), int(timeout * 1000) if timeout else s._tmo)
     t = (s._transport or open_socket)(s)
     s._sock = t
@@ -336,7 +237,7 @@ def start(s, clean_start=True, timeout=None):
     s._state = 1
     if s._pw is not None:
 
-        def gate(buf, off, n):
+        def write(buf, off, n):  # until the connection stands
             for _ in s._pw.ipoll(0):
                 s._sw = t.write
                 if s.ssl:
@@ -346,7 +247,7 @@ def start(s, clean_start=True, timeout=None):
                 _pollers(s, t)
                 return (s._sw)(buf, off, n)
 
-        s._sw = gate
+        s._sw = write
     else:
         _pollers(s, t)
     s._rest(p, 0, len(p), 0)
@@ -365,15 +266,13 @@ def _pollers(s, t):
     try:
         import select
 
-        for ev in (select.POLLIN, select.POLLOUT):
+        for ev in (select.POLLOUT, select.POLLIN):
             p = select.poll()
             p.register(t, ev)
             for _ in p.ipoll(0):
                 pass
-            if s._pr is None:
-                s._pr = p
-            else:
-                s._pw = p
+            s._pw = s._pr
+            s._pr = p
     except (ImportError, OSError, TypeError, AttributeError):
         s._pr = s._pw = None  # not pollable: the faces sleep between looks
 
@@ -412,3 +311,114 @@ def open_socket(s):
         k.close()
         raise
     return k
+
+
+def session_tag(s):
+    """Of whom and with which server the session is: 4 bytes of its image."""
+    import binascii
+
+    tag = b""
+    for v in (s.client_id, "%s:%d" % (s.server, s.port)):
+        tag += (binascii.crc32(wire.check_str(v, "server")) & 0xFFFF | 1).to_bytes(2, "big")
+    return tag
+
+
+def early(s, first, i, end):
+    # Anything but CONNACK, AUTH and DISCONNECT before the CONNACK (3.2.0-1)
+    s.violation(0x82, "packet type %d before CONNACK" % (first >> 4))
+
+
+def _get(p, pid, default=None):
+    # A property of a checked block: the bytes of a string or of binary data, or an integer; those of 2**28 and more are cut: as
+    # limits they mean "none", as seconds "never".
+    k = wire.find(p, 0, pid)
+    if k < 0:
+        return default
+    p = p[k : wire.skip(p, k - 1)]
+    return p[2:] if wire.TABLE[pid] & 7 > 2 else min(int.from_bytes(p, "big"), _BIG)
+
+
+def connack(s, first, i, end):
+    """CONNACK (3.2): checks it, keeps and obeys each property, settles the session."""
+    b = s._rx
+    n = end - i
+    code = b[i + 1] if n > 1 else 0
+    if first == 0x20 and n == 2 and code:
+        s.close(0)
+        raise Refused("CONNACK", 0x84, 2)  # a server of an older version (3.1.2.2)
+    k = -0x81
+    if first == 0x20 and n > 2 and b[i] < 2:
+        k = wire.walk(b, i + 2, end, 2)
+    if k != end:
+        s.violation(-k if k < 0 else 0x81, "CONNACK")
+    p = bytes(b[i + 2 : end])
+    block = p if n > 3 else b""
+    if code:
+        from . import props, reasons
+
+        if not reasons.legal(code, 2):
+            s.violation(0x81, "CONNACK with reason code 0x%02X" % code)
+        s.close(0)
+        s._o["connack"] = block
+        raise Refused("CONNACK", code, 2, props.decode(block) if block else ())
+    data = _get(p, 0x16)
+    if _get(p, 0x15, s._method if data is None else b"") != s._method:
+        s.violation(0x82, "authentication method")
+    o = s._o
+    if b[i] and s.image[6:10] == _NO_SESSION:
+        o["_need_clean"] = True  # the next connect starts clean
+        s.violation(0x82, "Session Present without a session here")
+    if s.auth:
+        try:
+            s.auth.done(data)
+        except ValueError as e:
+            s.violation(0x80, e.args[0])
+    o["connack"] = block
+    o["_need_clean"] = None
+    o["session_present"] = b[i] == 1
+    s._state = 2
+    s._h = s._live
+    # each limit of this connection (3.2.2.3); the defaults stand when the server says nothing
+    s._rmax = _get(p, 0x21, 65535)
+    s._smax = _get(p, 0x27, _BIG)
+    o["_amax"] = _get(p, 0x22, 0)
+    k = 0
+    for n in b"\x2a\x29\x28\x25":
+        k = k << 1 | _get(p, n, 1)
+    s._caps = k << 2 | _get(p, 0x24, 2)
+    s.keepalive_now = _get(p, 0x13, s.keepalive)
+    o["_expiry"] = _get(p, 0x11, s.session_expiry)
+    s._qfast = min(len(s._tx) - 3, 129, s._smax)
+    s._odd = s._pb  # CONNECT itself was half written
+    if s._options[3] and s._amax:
+        from . import alias
+
+        alias.Out(s)
+    k = _get(p, 0x12)
+    if k and not s.client_id:
+        o["client_id"] = k.decode()
+    s.image[6:10] = session_tag(s)
+    gone = ()
+    if len(s.image) > 10:
+        from . import resume
+
+        gone = resume.settle(s, 2 if b[i] else 1) + resume.trim(s)
+    if s._save:
+        s.store.save(s.image)
+    s.flush()
+    s.set_due(time.ticks_ms())
+    if s.on_connect:
+        from . import reasons
+
+        k = []
+        if block:
+            from . import props
+
+            k = props.decode(block)
+        s._busy = 1
+        s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), k)
+        s._busy = 0
+    for k in gone:
+        s.on_ack(s, *k)
+    if s._state == 2 and not s._wn:
+        s.pump()

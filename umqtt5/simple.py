@@ -13,8 +13,8 @@ the server is told); QoS 2 works; PINGREQ is sent by itself where a keepalive wa
 
 import time
 
-from .client import MQTTClient as _B
-from .errors import MQTTException, ProtocolError, Refused
+from . import MQTTClient as _B
+from . import MQTTException, ProtocolError, Refused
 
 _V3 = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4, 0x87: 5}  # CONNACK: reason code -> return code of 3.1.1
 
@@ -37,19 +37,16 @@ class MQTTClient(_B):
         for k in ("rx", "inflight"):
             options.setdefault(k, 2048)
         _B.__init__(self, client_id, server, port, user, password, keepalive, ssl or None, **options)
-        self._o["_props"] = options.get("props", b"")
 
     def _lazy(self, name):
         return self._sock if name == "sock" else _B._lazy(self, name)
 
     def connect(self, clean_session=True, timeout=None):
         """Connect; returns whether the server kept a session. MQTTException(1..5) when refused, OSError."""
-        from . import setup
-
         self.close(0)
-        self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
-        self._o["_connect_props"] = setup._connect_props(self._o, self._props, self._rl)
-        del self._o["_rl"]
+        if 0x11 not in self._given[1]:  # the constructor's props say nothing about it
+            self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
+        self._o["_expiry"] = self.session_expiry
         try:
             return _B.connect(self, clean_session, timeout)
         except Refused as e:

@@ -4,8 +4,9 @@ What belongs here: asking for messages, the table of subscriptions (which serves
 messages (receive.py), the rules of topic filters (topics.py).
 """
 
-from . import receive, wire
-from .errors import Refused
+import time
+
+from . import Refused, receive, wire
 
 try:
     from micropython import front  # CPython: ports/host
@@ -129,14 +130,14 @@ def _start(s, first, filters, p, to=None):
 def send(s, first, p, filters, to):
     """SUBSCRIBE or UNSUBSCRIBE with property block `p` of these (filter, options byte), in one write from a buffer of its own."""
     if to and s._caps & 16:  # subscription identifier: 1 + the index of the route
-        p = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :] + b"\x0b" + _vbi(1 + find(s, filters[0][0]))
-        p = _vbi(len(p)) + p
+        p = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :] + b"\x0b" + wire.pack(1 + find(s, filters[0][0]))
+        p = wire.pack(len(p)) + p
     for f, options in filters:
         p += len(f).to_bytes(2, "big") + f
         if first == 0x82:
             p += bytes((options,))
     n = 2 + len(p)
-    first = bytes((first,)) + _vbi(n)
+    first = bytes((first,)) + wire.pack(n)
     n += len(first)
     if n > s._smax:
         raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
@@ -151,15 +152,6 @@ def send(s, first, p, filters, to):
     s._acks[pid] = [(first[0] >> 4) + 1, routes, None, ()]
     s._write(first + pid.to_bytes(2, "big") + p, 0, n)
     return pid
-
-
-def _vbi(n):
-    # Variable byte integer (1.5.5).
-    b = b""
-    while n > 127:
-        b += bytes((n & 127 | 128,))
-        n >>= 7
-    return b + bytes((n,))
 
 
 def find(s, f):
@@ -201,7 +193,12 @@ def _wait(s, timeout, start, *args):
     pid = start(s, *args)
     w = s._acks[pid]
     try:
-        s.until(w, timeout)
+        t = time.ticks_add(time.ticks_ms(), int((timeout or s.timeout) * 1000))
+        while w[2] is None:
+            k = time.ticks_diff(t, time.ticks_ms())
+            if k <= 0:
+                raise OSError(110, "no SUBACK or UNSUBACK in time")
+            s.poll(k)
     except OSError:
         if s._acks:
             s._acks.pop(pid, None)

@@ -36,9 +36,19 @@ def vbi(buf, i, end):
     return -1
 
 
-def vbi_size(v):
-    """Bytes that the variable byte integer `v` takes, 1 to 4. 0 B."""
-    return 1 + (v > 127) + (v > 16383) + (v > 2097151)
+def pack(n):
+    """`n` as a variable byte integer in its shortest form (1.5.5): a bytearray."""
+    b = bytearray()
+    while n > 127:
+        b.append(n & 127 | 128)
+        n >>= 7
+    b.append(n)
+    return b
+
+
+def vbi_size(n):
+    """Bytes that the variable byte integer `n` takes, 1 to 4. 0 B."""
+    return 1 + (n > 127) + (n > 16383) + (n > 2097151)
 
 
 def utf8(buf, i, end):
@@ -141,19 +151,19 @@ def walk(buf, i, end, packet):
     return i
 
 
-def skip(buf, j):
+def skip(buf, i):
     """In a checked block: from the offset of a property identifier to that of the next (or the end). 0 B."""
-    t = TABLE[buf[j]] & 7
-    j += 1
+    t = TABLE[buf[i]] & 7
+    i += 1
     if t < 3:
-        return j + (1 << t)
+        return i + (1 << t)
     if t == 5:
-        while buf[j] > 127:
-            j += 1
-        return j + 1
+        while buf[i] > 127:
+            i += 1
+        return i + 1
     if t == 6:
-        j += 2 + (buf[j] << 8 | buf[j + 1])
-    return j + 2 + (buf[j] << 8 | buf[j + 1])
+        i += 2 + (buf[i] << 8 | buf[i + 1])
+    return i + 2 + (buf[i] << 8 | buf[i + 1])
 
 
 def find(buf, i, pid):

@@ -19,7 +19,7 @@ import run  # noqa: E402
 HOT = {
     "core": "publish _prepare _write _rest flush ack acked work _round _read _parse puback",
     "image": "pump find_record free next_id _enqueue _record _mark",
-    "client": "poll",
+    "__init__": "poll",
     "receive": "publish_in is_topic payload_len copy_into qos retain dup finish deliver _begin _end _route _call",
     "qos2": "_qos2_in acked remember _rels _received",
     "publication": "send_any send_in_place",

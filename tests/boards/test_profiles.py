@@ -32,7 +32,7 @@ def test_profiles_grow():
     a, b, c = [set(profiles.modules(p)) for p in profiles.PROFILES]
     assert a < b < c
     assert c == {p.stem for p in (ROOT / "umqtt5").glob("*.py")}
-    assert {"__init__", "core", "client", "setup", "wire", "props", "reasons", "link", "store", "publication"} <= a
+    assert {"__init__", "core", "setup", "wire", "props", "reasons", "link", "store", "publication"} <= a
     assert {"subs", "topics", "qos2", "alias"} <= b
 
 

@@ -8,7 +8,7 @@ time.sleep_ms(1300)     # later
 
 import time as real
 
-_MODULES = ("core", "client", "connack", "link", "outbox", "rpc", "setup")
+_MODULES = ("core", "client", "extra", "link", "outbox", "rpc", "setup", "subs")
 
 
 class _Clock:

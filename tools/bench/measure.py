@@ -215,7 +215,7 @@ if %r:
     vfs.mount(vfs.VfsRom(image), "/rom5")
     sys.path.insert(0, "/rom5")
 a = used()
-for m in ("umqtt5", "umqtt5.setup", "umqtt5.connack"):
+for m in ("umqtt5", "umqtt5.setup"):
     __import__(m)
 print("=", used() - a)
 """
