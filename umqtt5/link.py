@@ -136,10 +136,18 @@ class Link:
     def _nothing(self, c):
         # Nothing came. The next thing that is due.
         if self.up:
-            if self._next is not None and not c._wn:
-                from . import subs
+            k = self._next
+            if k is not None and not c._wn:  # this server does not have our session: subscribe again, route by route
+                if k < len(c._routes):
+                    f, options, to, _ = c._routes[k]
+                    if f:
+                        from . import subs
 
-                self._next = subs.again(c, self._next)
+                        subs.send(c, 0x82, b"\0", [(f, options)], to)
+                    k += 1
+                else:
+                    k = None
+                self._next = k
                 return 0
             if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
                 self._at = None

@@ -1,6 +1,6 @@
 """SUBSCRIBE, UNSUBSCRIBE, SUBACK, UNSUBACK.
 
-What belongs here: asking for messages, the table of subscriptions (which serves routing and asking again). What does not:
+What belongs here: asking for messages, the table of subscriptions (which serves routing, and link.py). What does not:
 messages (receive.py), the rules of topic filters (topics.py).
 """
 
@@ -226,17 +226,3 @@ def unsubscribe(s, topic, props=b"", timeout=None):
     subscribe().
     """
     return _wait(s, timeout, unsubscribe_start, [topic] if isinstance(topic, (str, bytes)) else topic, props)
-
-
-def again(s, k=0):
-    """Send the SUBSCRIBE of the remembered subscription at index `k` or after it: for a server without our session (link.py).
-
-    Returns the index to go on with, or None after the last. Nothing may be half written.
-    """
-    while k < len(s._routes):
-        f, options, to, _ = s._routes[k]
-        k += 1
-        if f:
-            send(s, 0x82, b"\0", [(f, options)], to)
-            return k
-    return None
