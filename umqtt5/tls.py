@@ -82,7 +82,7 @@ def guard(s, t):
             if time.gmtime()[0] < 2024:
                 text += " (the clock is not set: set it first, certificates have dates)"
             text = "server certificate refused: " + text
-        elif not e.args or e.args[0] in (32, 104):
+        elif not e.args or e.args[0] in (32, 104, -30592):  # mbedtls: a fatal alert, if it was read before the end was seen
             text = "the server closed the connection during the handshake"
             if isinstance(s.ssl, dict) and "cert" in s.ssl:
                 text += ": it may not like the client certificate"
