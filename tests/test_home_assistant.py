@@ -6,6 +6,8 @@ from support.packets import CONNECT, PUBLISH, SUBSCRIBE, disconnect, puback, pub
 from support.peer import Peer
 from support.t import eq
 
+from umqtt5.link import Link
+
 sys.path.append(sys.path[0].replace("/tests", "/ports/examples"))
 from home_assistant import Node  # noqa: E402
 
@@ -18,7 +20,7 @@ class House:
         self.reads = 0
         self.die = False
         self.node = Node("cellar", "peer", read=self.read, transport=self.peer, **options)
-        self.node.link._random = lambda n: 0  # no back-off
+        self.node.link = Link(self.node.client, 1, 1, on_up=self.node.up)  # next to no back-off
 
     def read(self):
         self.reads += 1
