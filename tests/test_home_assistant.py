@@ -5,6 +5,7 @@ import sys
 from support.packets import CONNECT, PUBLISH, SUBSCRIBE, disconnect, puback, publish
 from support.peer import Peer
 from support.t import eq
+from umqtt5.link import Link
 
 sys.path.append(sys.path[0].replace("/tests", "/ports/examples"))
 from home_assistant import Node  # noqa: E402
@@ -18,7 +19,7 @@ class House:
         self.reads = 0
         self.die = False
         self.node = Node("cellar", "peer", read=self.read, transport=self.peer, **options)
-        self.node.link.random = lambda n: 0  # no back-off
+        self.node.link = Link(self.node.client, random=lambda n: 0, on_up=self.node.up)  # no back-off
 
     def read(self):
         self.reads += 1

@@ -280,6 +280,31 @@ def test_no_clock_is_named_as_the_reason(tmp_path):
     assert "certificate refused" in out.stdout and "clock is not set" in out.stdout, out
 
 
+ALERT = """
+from umqtt5 import tls
+class Socket:
+    def write(self, buf, off, n):
+        raise OSError(*error)
+    readinto = None
+class Session:
+    pass
+for error in ((-30592, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), (-30592,), (104,), (32,), ()):
+    for Session.ssl in (True, {"cert": "x"}):
+        try:
+            tls.guard(Session(), Socket())(b"x", 0, 1)
+        except OSError as e:
+            print("it may not like the client certificate" in str(e) or "it may want a client certificate" in str(e))
+"""
+
+
+def test_a_server_that_ends_the_handshake_is_told_the_same_way_however_it_is_noticed(tmp_path):
+    """Whether the alert is read or the end of the connection is seen first is a matter of time."""
+    harness.require("micropython")
+    (tmp_path / "x.py").write_text(ALERT)
+    out = mpy.run([tmp_path / "x.py"])
+    assert out.stdout.split() == ["True"] * 10, out
+
+
 COST = """
 import gc, micropython, sys
 from umqtt5 import MQTTClient

@@ -278,6 +278,11 @@ def test_topic_names():
         closes(PUBLISH, P.publish(topic), 0x82)
         closes(PUBLISH, P.publish(topic, b"", 1, 1), 0x82)
         closes(PUBLISH, P.publish(topic, b"", 2, 1), 0x82)
+    for topic in rows(("a/#", "+", "x" * 70 + "/+")):  # as topics, though they are filters of ours
+        c, peer = connected()
+        c.subscribe(topic)
+        peer.send(P.publish(topic))
+        violated(c, peer, 0x82)
     for qos in rows((0, 1, 2)):
         closes(PUBLISH, P.publish("", b"x", qos), 0x82)  # empty, no alias
         closes(PUBLISH, P.publish("", b"x", qos, None, {"topic_alias": 1}), 0x82)  # an alias nobody defined

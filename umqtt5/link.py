@@ -82,7 +82,8 @@ class Link:
         self.up = self._busy = False
 
     def poll(self, timeout_ms=0):
-        """Keep connected and handle what comes; wait at most `timeout_ms` for it. True when something was handled. 0 B while up.
+        """Keep connected and handle what comes; wait at most `timeout_ms` for it. True when something was handled. While up
+        it keeps nothing; its frame (68 B) comes from the heap and goes back.
 
         Raises Refused once for "fix-config", ResourceError (no memory for a module), what start() raises for wrong arguments, and
         what a handler or on_up raises.

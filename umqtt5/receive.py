@@ -217,7 +217,7 @@ def _check_topic(s, i, n):
     k = 0
     while k < _len(s._routes):
         r = s._routes[k][0]
-        if _len(r) == n and b.startswith(r, i):
+        if _len(r) == n and b.startswith(r, i) and s._routes[k][3]:
             s._msg._known = s._msg._is = r
             return
         k += 1

@@ -91,7 +91,7 @@ def guard(s, t):
                 if time.gmtime()[0] < 2024:
                     text += " (the clock is not set: set it first, certificates have dates)"
                 text = "server certificate refused: " + text
-            elif not e.args or e.args[0] in (32, 104):
+            elif not e.args or e.args[0] in (32, 104, -30592):  # mbedtls: a fatal alert, if it was read before the end was seen
                 text = "closed by the server: it may want a client certificate (cert, key), or another one"
             elif not isinstance(e, ValueError) and e.args[0] in (101, 110, 111, 113):
                 raise  # TCP's own

@@ -26,7 +26,8 @@ async def _tick(c):
         c.work()
         if c._state == 2:
             c._start_tasks()
-    c._step()  # the reader looks every 5 ms only: the server in memory cannot be polled
+    if not c._lost:  # its reader may be due at the same time, and have found the end before us
+        c._step()  # it looks every 5 ms only: the server in memory cannot be polled
     await asyncio.sleep_ms(0)
 
 

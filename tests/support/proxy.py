@@ -17,6 +17,7 @@
 The server always sees the end of file of a cut connection, or with `how_server = "silence"` nothing.
 """
 
+import os
 import socket
 import struct
 import threading
@@ -45,7 +46,10 @@ class Proxy:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.settimeout(0.5)  # where shutdown() does not wake accept()
+        self._stopped = False
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def __enter__(self):
         return self
@@ -54,9 +58,11 @@ class Proxy:
         self.stop()
 
     def _accept(self):
-        while True:
+        while not self._stopped:
             try:
                 client, _ = self._listener.accept()
+            except socket.timeout:
+                continue
             except OSError:
                 return
             self.total += 1
@@ -101,10 +107,12 @@ class Proxy:
 
     def stop(self):
         """Close everything."""
+        self._stopped = True
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        self._acceptor.join(5)  # or it may accept once more by a number that belongs to the next listener
         self._listener.close()
         self._go.set()
         self.cut("reset")
@@ -204,7 +212,7 @@ class _Pair:
 
     def really_close(self):
         for s in (self.client, self.server):
-            s.close()
+            _void(s)
 
 
 def _close(s, how):
@@ -212,12 +220,22 @@ def _close(s, how):
         if how == "reset":
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             s.shutdown(socket.SHUT_RD)  # wakes the thread that reads
-            s.close()
+            _void(s)
         else:
             s.shutdown(socket.SHUT_WR)
             threading.Thread(target=_drain, args=(s,), daemon=True).start()
     except OSError:
-        s.close()
+        _void(s)
+
+
+def _void(s):
+    # Close it as the network sees it, while its number stays in use: a thread that is about to read from it must not get at
+    # somebody else's new socket. The number goes with the object.
+    number = s.fileno()
+    if number >= 0:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, number, inheritable=False)
+        os.close(null)
 
 
 def _drain(s):
@@ -228,4 +246,4 @@ def _drain(s):
             pass
     except OSError:
         pass
-    s.close()
+    _void(s)

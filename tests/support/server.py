@@ -39,7 +39,10 @@ class TcpServer(Server):
         self._start = time.monotonic()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener.settimeout(0.5)  # where shutdown() does not wake accept()
+        self._stopped = False
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def __enter__(self):
         return self
@@ -49,18 +52,22 @@ class TcpServer(Server):
 
     def stop(self):
         """Close everything; a later connection is refused."""
+        self._stopped = True
         try:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         except OSError:
             pass
+        self._acceptor.join(5)  # or it may accept once more by a number that belongs to the next listener
         self._listener.close()
         for c in self.connections:
             c.end()
 
     def _accept(self):
-        while True:
+        while not self._stopped:
             try:
                 s, _ = self._listener.accept()
+            except socket.timeout:
+                continue
             except OSError:
                 return
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
