@@ -27,6 +27,7 @@ from asyncio import core
 from . import Refused, ResourceError
 from .client import MQTTClient as _B
 from .core import Session
+from .image import _enqueue
 
 _publish = Session.publish
 _ticks = time.ticks_ms
@@ -333,7 +334,7 @@ class MQTTClient(Session):
             raise ResourceError("a packet is half written: await drained() first")
 
     def _enqueue(self, msg, qos, retain):
-        k = Session._enqueue(self, msg, qos, retain)
+        k = _enqueue(self, msg, qos, retain)
         if self._wants:
             return self._put_off(msg, retain, qos)
         return _value(k) if type(k) is int else k

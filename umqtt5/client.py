@@ -9,6 +9,7 @@ import time
 from .core import Session
 
 _LAZY = (  # :module, then the names of its functions that become methods when they are first called
+    ":image _enqueue _go _mark _record find_record free next_id pump acked "
     ":setup start set_last_will _unload "
     ":subs subscribe subscribe_start unsubscribe unsubscribe_start packet_codes "
     ":publication publication publish_from "

@@ -42,6 +42,8 @@ def load(s, first, i, end):
             from . import qos2 as m
         elif k == 3:
             from . import receive as m
+        elif k == 4:
+            from . import image as m
         else:
             from . import subs as m
     except (MemoryError, ImportError):
@@ -54,21 +56,6 @@ def load(s, first, i, end):
 def illegal(s, first, i, end):
     """Handler of packets that a server never sends, and of a second CONNACK (0x21 to 0x2F: wrong flags first, 2.1.3)."""
     s.violation(0x81 if 0x20 < first < 0x30 else 0x82)
-
-
-def puback(s, first, i, end):
-    """PUBACK (3.4): frees the record, tells the user. 0 B."""
-    b = s._rx
-    if first != 0x40:
-        return s.violation(0x81)
-    if end - i != 2 and (end - i < 2 or b[i + 2] and b[i + 2] != 0x10 or end - i > 3 and (b[i + 3] or end - i > 4)):
-        s.check_ack(4, i, end)
-    first = s.find_record(b[i] << 8 | b[i + 1], 1)
-    if first:
-        s.free(first)
-        s.acked(i, end, 4)
-    elif not b[i] | b[i + 1]:
-        s.violation(0x82)
 
 
 def pingresp(s, first, i, end):
@@ -134,9 +121,6 @@ class Session:
     _o = {}
     _msg = _rpc = on_auth = _qos2_in = _pubslow = _big_in = _alias_in = None
     _again = False
-
-    # methods, and no base class: one table less to miss at each call
-    from .image import _enqueue, _go, _mark, _record, find_record, free, next_id, pump
 
     def __getattr__(self, name):
         # What is not in the instance: options (setup.construct), and methods whose module is loaded on first use.
@@ -253,7 +237,8 @@ class Session:
                     self._write(self._a, 0, k)
         if self._state == 2 and not self._err:
             self._qmax = self._qfast
-            self.pump()  # records that had to wait for the socket
+            if _len(self.image) > 10:
+                self.pump()  # records that had to wait for the socket
         return not self._wn
 
     def ack(self, first, pid, code=0):
@@ -308,23 +293,6 @@ class Session:
                 from .reasons import ReasonCode
 
                 self.on_disconnect(self, self.userdata, by, ReasonCode(code, 14) if by else None, props)
-
-    def acked(self, i, end, packet):
-        """A message is done (or refused): remember a refusal for wait(), tell on_ack. i, end: the acknowledgement in rx."""
-        if end - i > 2 and self._rx[i + 2] > 127:
-            from . import outbox
-
-            outbox.refused(self, i, end, packet)
-        if self.on_ack:
-            self._at = i + 3
-            self._to = end
-            self._busy = 1
-            end = self._rx[i + 2] if end - i > 2 else 0
-            i = self._rx[i] << 8 | self._rx[i + 1]
-            self.on_ack(self, i, end, packet)
-            self._busy = self._at = 0
-        if not self._wn:
-            self.pump()
 
     # ---------------------------------------------------------------- packets in
 

@@ -1,7 +1,8 @@
 """The session image: all that must survive a cut, a reset, a deep sleep, in one bytearray.
 
-What belongs here: the in-flight store, the offline queue and the replay: they are the same records. What does not: the socket
-(core.py, whose Session this is a part of), saving (store.py), what seldom happens to a record (outbox.py), QoS 2 (qos2.py).
+What belongs here: the in-flight store, the offline queue and the replay: they are the same records; PUBACK. Loaded when a node
+publishes with QoS 1 or 2, subscribes, or has records from before: then these are methods of core.Session. What does not belong
+here: the socket (core.py), saving (store.py), what seldom happens to a record (outbox.py), QoS 2 (qos2.py).
 
 The bytearray `image`, capacity made at construction:
 
@@ -23,6 +24,44 @@ _H = const(10)  # bytes of the header
 _QUEUED = const(0x10)
 _ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")  # room for all headers of a record
 _len = len
+
+
+def register(s):
+    """Put the handler of PUBACK into the session."""
+    s._live[4] = puback
+
+
+def puback(s, first, i, end):
+    """PUBACK (3.4): frees the record, tells the user. 0 B."""
+    b = s._rx
+    if first != 0x40:
+        return s.violation(0x81)
+    if end - i != 2 and (end - i < 2 or b[i + 2] and b[i + 2] != 0x10 or end - i > 3 and (b[i + 3] or end - i > 4)):
+        s.check_ack(4, i, end)
+    first = s.find_record(b[i] << 8 | b[i + 1], 1)
+    if first:
+        s.free(first)
+        s.acked(i, end, 4)
+    elif not b[i] | b[i + 1]:
+        s.violation(0x82)
+
+
+def acked(self, i, end, packet):
+    """A message is done (or refused): remember a refusal for wait(), tell on_ack. i, end: the acknowledgement in rx."""
+    if end - i > 2 and self._rx[i + 2] > 127:
+        from . import outbox
+
+        outbox.refused(self, i, end, packet)
+    if self.on_ack:
+        self._at = i + 3
+        self._to = end
+        self._busy = 1
+        end = self._rx[i + 2] if end - i > 2 else 0
+        i = self._rx[i] << 8 | self._rx[i + 1]
+        self.on_ack(self, i, end, packet)
+        self._busy = self._at = 0
+    if not self._wn:
+        self.pump()
 
 
 def _enqueue(self, msg, qos, retain):

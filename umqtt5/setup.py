@@ -9,7 +9,7 @@ import time
 from micropython import const
 
 from . import MQTTException, Refused, wire
-from .core import illegal, load, pingresp, puback
+from .core import illegal, load, pingresp
 
 _BIG = const(0x0FFFFFFF)
 _NO_SESSION = const(b"\0\0\0\0")  # in place of session_tag()
@@ -91,7 +91,6 @@ def construct(
     s._h = s._live = [load] * 16
     for i in b"\0\1\2\x08\x0a\x0c":
         s._h[i] = illegal
-    s._h[4] = puback
     s._h[13] = pingresp
     s._caps = 62
     s._same = -1
@@ -420,5 +419,5 @@ def connack(s, first, i, end):
         s._busy = 0
     for k in gone:
         s.on_ack(s, *k)
-    if s._state == 2 and not s._wn:
+    if s._state == 2 and not s._wn and len(s.image) > 10:
         s.pump()

@@ -51,32 +51,64 @@ def vbi_size(n):
     return 1 + (n > 127) + (n > 16383) + (n > 2097151)
 
 
-def utf8(buf, i, end):
-    """True when buf[i:end] is well-formed UTF-8 without U+0000 and surrogates, in shortest form (1.5.4). 0 B."""
-    if buf.find(b"\0", i, end) >= 0:
-        return False
-    while i + 4 <= end and buf[i] | buf[i + 1] | buf[i + 2] | buf[i + 3] < 128:  # ASCII: 2/3 of the time a byte
-        i += 4
-    while i < end:
-        c = buf[i]
-        i += 1
-        if c > 127:
-            if c < 0xC2 or c > 0xF4:
-                return False
-            n = 1 + (c > 0xDF) + (c > 0xEF)  # continuation bytes
-            v = c & 63 >> n
-            c = 1 << 5 * n + 1  # the smallest value of this length (of two bytes: c < 0xC2 above)
-            n += i
-            if n > end:
-                return False
-            while i < n:
-                if buf[i] >> 6 != 2:
+# utf8(): machine code on boards that can make it (measured, 64-bit unix: 20 bytes of ASCII in 0.2 us instead of 1.9, 23 of other
+# text in 0.1 instead of 5.1), compiled at import and not by a decorator, so that one .mpy serves every architecture.
+try:
+    exec(
+        """@micropython.viper
+def utf8(b:ptr8, i:int, end:int) -> bool:
+ while i < end:
+  c = b[i]
+  i += 1
+  if c > 127:
+   if c < 0xC2 or c > 0xF4:
+    return False
+   n = 1 + int(c > 0xDF) + int(c > 0xEF)
+   v = c & 63 >> n
+   m = 1 << 5 * n + 1
+   n += i
+   if n > end:
+    return False
+   while i < n:
+    c = b[i]
+    if c >> 6 != 2:
+     return False
+    v = v << 6 | c & 63
+    i += 1
+   if v < m or v >> 11 == 27 or v > 0x10FFFF:
+    return False
+  elif c == 0:
+   return False
+ return True"""
+    )
+except (SyntaxError, NameError, AttributeError, MemoryError):
+
+    def utf8(buf, i, end):
+        """True when buf[i:end] is well-formed UTF-8 without U+0000 and surrogates, in shortest form (1.5.4). 0 B."""
+        if buf.find(b"\0", i, end) >= 0:
+            return False
+        while i + 4 <= end and buf[i] | buf[i + 1] | buf[i + 2] | buf[i + 3] < 128:  # ASCII: 2/3 of the time a byte
+            i += 4
+        while i < end:
+            c = buf[i]
+            i += 1
+            if c > 127:
+                if c < 0xC2 or c > 0xF4:
                     return False
-                v = v << 6 | buf[i] & 63
-                i += 1
-            if v < c or v >> 11 == 27 or v > 0x10FFFF:
-                return False
-    return True
+                n = 1 + (c > 0xDF) + (c > 0xEF)  # continuation bytes
+                v = c & 63 >> n
+                c = 1 << 5 * n + 1  # the smallest value of this length (of two bytes: c < 0xC2 above)
+                n += i
+                if n > end:
+                    return False
+                while i < n:
+                    if buf[i] >> 6 != 2:
+                        return False
+                    v = v << 6 | buf[i] & 63
+                    i += 1
+                if v < c or v >> 11 == 27 or v > 0x10FFFF:
+                    return False
+        return True
 
 
 def topic_name(buf, i, end):

@@ -17,12 +17,12 @@ import run  # noqa: E402
 
 # Functions that run for each packet, by module: each may have at most 11 words of frame (more go to the heap at every call).
 HOT = {
-    "core": "publish _prepare _write _rest flush ack acked work _round _read _parse puback",
-    "image": "pump find_record free next_id _enqueue _record _mark",
-    "__init__": "poll",
+    "core": "publish _prepare _write _rest flush ack work in_handler _round _read _parse",
+    "image": "puback acked pump find_record free next_id _enqueue _record _mark",
+    "client": "poll",
     "receive": "publish_in is_topic payload_len copy_into qos retain dup finish deliver _begin _end _route _call",
     "qos2": "_qos2_in acked remember _rels _received",
-    "publication": "send_any send_in_place",
+    "publication": "_slow _publish _encode _may _park",
     "outbox": "publish_slow",
     "alias": "header incoming",
     "wire": "vbi utf8 walk skip topic_name",
