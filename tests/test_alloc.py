@@ -7,6 +7,7 @@ from support import packets as P
 from support.t import eq, rows
 from support.wire0 import Wire0, measure
 from umqtt5 import MQTTClient, props
+from umqtt5.link import Link
 
 INTERPRETERS = ("micropython", "wasm32")
 TIMEOUT = 180
@@ -416,6 +417,24 @@ def test_idle_poll():
 
     costs_nothing(idle)
     costs_nothing(check)
+
+
+def test_a_link():
+    c, w = connected()
+    link = Link(c)
+    c.on_message = lambda m: m.is_topic(b"site/cmd")
+    packet = P.publish("site/cmd", b"on")
+
+    def idle():
+        link.poll()
+
+    def message():
+        w.next = packet
+        link.poll()
+
+    costs_nothing(idle)
+    eq(link.up, True)
+    costs_nothing(message)
 
 
 def test_aliases_out():

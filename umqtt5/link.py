@@ -31,6 +31,40 @@ def dice(n):
     return int.from_bytes(os.urandom(4), "big") * n >> 32
 
 
+def _steps(link, c):
+    # What step() does, as core._engine: in a function, `as e` makes a frame of more than 11 words, from the heap at each call.
+    while True:
+        try:
+            if c._sock is None:
+                if link._busy:
+                    link._dead(None)
+                k = link._start(c)
+            else:
+                link._busy = True
+                k = c.work()
+                if not link.up and c._state == 2:
+                    link.up = k = True
+                    link._clean = False
+                    link._refs = link.error = None
+                    link._at = _ticks()
+                    link._next = None if c.session_present or not getattr(c, "_routes", None) else 0
+                    if link.on_up:
+                        link.on_up(c, c.session_present)
+                k = 0 if k else link._nothing(c)
+        except Exception as e:
+            link._run = link._begin
+            if not isinstance(e, (OSError, MQTTException)) or isinstance(e, ResourceError):
+                raise
+            if c._sock is not None and not isinstance(e, OSError):
+                raise
+            c.close(0)
+            link._dead(e)
+            if link.stopped:
+                raise
+            k = 0
+        yield k
+
+
 class Link:
     """Keeps `client` connected: call poll() in the main loop instead of the client's own, or step() and wait by yourself.
 
@@ -67,6 +101,7 @@ class Link:
         self.hops = hops
         if feed:
             client.feed = feed
+        self._run = self._begin
         self.start()
 
     def start(self):
@@ -82,8 +117,7 @@ class Link:
         self.up = self._busy = False
 
     def poll(self, timeout_ms=0):
-        """Keep connected and handle what comes; wait at most `timeout_ms` for it. True when something was handled. While up
-        it keeps nothing; its frame (68 B) comes from the heap and goes back.
+        """Keep connected and handle what comes; wait at most `timeout_ms` for it. True when something was handled. 0 B while up.
 
         Raises Refused once for "fix-config", ResourceError (no memory for a module), what start() raises for wrong arguments, and
         what a handler or on_up raises.
@@ -108,48 +142,34 @@ class Link:
     def step(self):
         """One look without waiting. Returns 0: something was done, call again; or in how many milliseconds to call at the latest
         (earlier when the client's pollable() is ready). Raises as poll()."""
-        c = self.client
-        try:
-            if c._sock is None:
-                if self._busy:
-                    self._dead(None)
-                return self._start(c)
-            self._busy = True
-            k = c.work()
-            if not self.up and c._state == 2:
-                self.up = k = True
-                self._clean = False
-                self._refs = self.error = None
-                self._at = _ticks()
-                self._next = None if c.session_present or not getattr(c, "_routes", None) else 0
-                if self.on_up:
-                    self.on_up(c, c.session_present)
-            return 0 if k else self._nothing(c)
-        except (OSError, MQTTException) as e:
-            if isinstance(e, ResourceError) or c._sock is not None and not isinstance(e, OSError):
-                raise
-            c.close(0)
-            self._dead(e)
-            if self.stopped:
-                raise
+        if self.client.in_handler():
+            self.client.work()  # raises ResourceError
+        return self._run(None)
+
+    def _begin(self, _):
+        # The first step, or the one after an exception.
+        g = _steps(self, self.client)
+        self._run = g.send
+        return g.send(None)
+
+    def _subscribe(self, c, k):
+        # This server does not have our session: subscribe again, route by route.
+        if k < len(c._routes):
+            f, options, to, _ = c._routes[k]
+            if f:
+                from . import subs
+
+                subs.send(c, 0x82, b"\0", [(f, options)], to)
+            self._next = k + 1
+        else:
+            self._next = None
         return 0
 
     def _nothing(self, c):
         # Nothing came. The next thing that is due.
         if self.up:
-            k = self._next
-            if k is not None and not c._wn:  # this server does not have our session: subscribe again, route by route
-                if k < len(c._routes):
-                    f, options, to, _ = c._routes[k]
-                    if f:
-                        from . import subs
-
-                        subs.send(c, 0x82, b"\0", [(f, options)], to)
-                    k += 1
-                else:
-                    k = None
-                self._next = k
-                return 0
+            if self._next is not None and not c._wn:
+                return self._subscribe(c, self._next)
             if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
                 self._at = None
                 self._spread = 3
