@@ -31,8 +31,8 @@ def dice(n):
     return int.from_bytes(os.urandom(4), "big") * n >> 32
 
 
-def _steps(link, c):
-    # What step() does, as core._engine: in a function, `as e` makes a frame of more than 11 words, from the heap at each call.
+def _engine(link, c):
+    # What step() does, as core's: in a function, `as e` makes a frame of more than 11 words, from the heap at each call.
     while True:
         try:
             if c._sock is None:
@@ -148,11 +148,11 @@ class Link:
 
     def _begin(self, _):
         # The first step, or the one after an exception.
-        g = _steps(self, self.client)
+        g = _engine(self, self.client)
         self._run = g.send
         return g.send(None)
 
-    def _subscribe(self, c, k):
+    def _again(self, c, k):
         # This server does not have our session: subscribe again, route by route.
         if k < len(c._routes):
             f, options, to, _ = c._routes[k]
@@ -169,7 +169,7 @@ class Link:
         # Nothing came. The next thing that is due.
         if self.up:
             if self._next is not None and not c._wn:
-                return self._subscribe(c, self._next)
+                return self._again(c, self._next)
             if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
                 self._at = None
                 self._spread = 3

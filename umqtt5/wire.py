@@ -51,37 +51,9 @@ def vbi_size(n):
     return 1 + (n > 127) + (n > 16383) + (n > 2097151)
 
 
-# utf8(): machine code on boards that can make it (measured, 64-bit unix: 20 bytes of ASCII in 0.2 us instead of 1.9, 23 of other
-# text in 0.1 instead of 5.1), compiled at import and not by a decorator, so that one .mpy serves every architecture.
 try:
-    exec(
-        """@micropython.viper
-def utf8(b:ptr8, i:int, end:int) -> bool:
- while i < end:
-  c = b[i]
-  i += 1
-  if c > 127:
-   if c < 0xC2 or c > 0xF4:
-    return False
-   n = 1 + int(c > 0xDF) + int(c > 0xEF)
-   v = c & 63 >> n
-   m = 1 << 5 * n + 1
-   n += i
-   if n > end:
-    return False
-   while i < n:
-    c = b[i]
-    if c >> 6 != 2:
-     return False
-    v = v << 6 | c & 63
-    i += 1
-   if v < m or v >> 11 == 27 or v > 0x10FFFF:
-    return False
-  elif c == 0:
-   return False
- return True"""
-    )
-except (SyntaxError, NameError, AttributeError, MemoryError):
+    utf8 = __import__("umqtt5.native", None, None, ("get",)).get("utf8")  # kept by no name here
+except (SyntaxError, NameError, AttributeError, MemoryError, ImportError):
 
     def utf8(buf, i, end):
         """True when buf[i:end] is well-formed UTF-8 without U+0000 and surrogates, in shortest form (1.5.4). 0 B."""
