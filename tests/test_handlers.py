@@ -7,7 +7,8 @@ from support.packets import PUBACK, PUBLISH, PUBREC, SUBSCRIBE
 from support.peer import Peer
 from support.session import again, connected, heard, make, settle, up
 from support.t import eq, raises, rows
-from umqtt5 import ProtocolError, ResourceError
+from umqtt5 import MQTTClient, ProtocolError, ResourceError
+from umqtt5.link import Link
 
 
 def test_publish_in_every_handler():
@@ -124,6 +125,66 @@ def test_an_exception_of_any_handler_reaches_the_caller_and_no_more():
         settle(c)
         eq((len(got), c.pending()), (1, 0))
         up(c, peer)
+
+
+def test_control_c_in_a_handler_leaves_everything_usable():
+    c, peer = connected()
+    c.subscribe("t")
+    got = []
+
+    def on_message(m):
+        got.append(bytes(m.payload()))
+        raise KeyboardInterrupt
+
+    c.on_message = on_message
+    for qos in rows((0, 0, 0, 1)):
+        peer.send(P.publish("t", b"x", qos))
+        raises(KeyboardInterrupt, settle, c)
+    c.on_message = lambda m: got.append(bytes(m.payload()))
+    peer.send(P.publish("t", b"y"))
+    settle(c)
+    eq((got[:3], got[-1]), ([b"x"] * 3, b"y"))
+    up(c, peer)
+
+
+class Keys:
+    """A connection whose next write is interrupted when `now` is set."""
+
+    def __init__(self, t):
+        self.t = t
+        self.now = False
+        self.readinto = t.readinto
+        self.close = t.close
+
+    def write(self, buf, off, n):
+        if self.now:
+            self.now = False
+            raise KeyboardInterrupt
+        return self.t.write(buf, off, n)
+
+
+def test_control_c_in_a_write_leaves_everything_usable():
+    peer = Peer()
+    made = []
+
+    def transport(c):
+        made.append(Keys(peer(c)))
+        return made[-1]
+
+    c = MQTTClient("c", "peer", transport=transport)
+    c.connect()
+    link = Link(c)
+    p = c.publication("p", 2)
+    for f in rows((lambda: p.send(b"11"), c.ping, lambda: c.publish("p", b"44"), lambda: p.send_in_place(2))):
+        f()
+        f()
+        settle(c)
+        made[0].now = True
+        raises(KeyboardInterrupt, f)
+        f()
+        link.poll()
+        up(c, peer)
+    eq(len(peer.of(PUBLISH)), 9)
 
 
 def test_a_kept_view_is_an_error_or_a_copy():

@@ -278,7 +278,7 @@ class Session:
         self._te = 0
         self._sw = self._sr = _closed
         self._slower()
-        self._run = self._begin
+        self._run = self._o["_run"]  # a bound method made at construction: here is no memory to be asked for
         self._acks = ()
         self._smax = _BIG
         if s is not None:
@@ -420,14 +420,14 @@ def _engine(s):
                     _handled(s)
                 else:
                     s.close(0)
-                s._run = s._begin
+                s._run = s._o["_run"]
                 raise
             s._dead()
             r = True
-        except Exception:
+        except (Exception, KeyboardInterrupt, SystemExit):
             s._ready = False
             _handled(s)
-            s._run = s._begin
+            s._run = s._o["_run"]
             raise
         yield r
 

@@ -51,7 +51,7 @@ def _engine(link, c):
                     if link.on_up:
                         link.on_up(c, c.session_present)
                 k = 0 if k else link._nothing(c)
-        except Exception as e:
+        except (Exception, KeyboardInterrupt, SystemExit) as e:
             link._run = link._begin
             if not isinstance(e, (OSError, MQTTException)) or isinstance(e, ResourceError):
                 raise

@@ -176,7 +176,7 @@ def _fast(p, name):
                         s._rest(b, 0, total - (k or 0), k or 0)
                         n = p
                     k = yield zero
-    except Exception:
+    except (Exception, KeyboardInterrupt, SystemExit):
         delattr(p, name)
         p._on = None
         raise

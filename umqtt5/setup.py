@@ -53,7 +53,7 @@ def construct(
         "connack": b"", "session_present": False,
         "_transport": transport, "_options": (queue_qos0, drop, downgrade_qos, aliases), "_given": (b"", b""),
         "_method": auth.name.encode() if auth else None, "_noinfo": False, "_need_clean": False,
-        "_expiry": session_expiry, "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(),
+        "_expiry": session_expiry, "_amax": 0, "_gone": 0, "_down_at": time.ticks_ms(), "_run": s._begin,
     }  # fmt: skip
     s._rl = rx
     if props:
