@@ -1,9 +1,9 @@
 """Session: one MQTT 5 session over one connection at a time, without any waiting.
 
-What belongs here: publish, the receive engine, PUBACK, PINGRESP and DISCONNECT, keep-alive, the answer to a violation. What does
-not: the session image (image.py), waiting (__init__.py, aio.py), CONNECT and CONNACK (setup.py), inbound PUBLISH
-(receive.py), SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py). A packet type whose handler is not loaded yet loads
-its module (`load`).
+What belongs here: publish, the receive engine, PINGRESP and DISCONNECT, keep-alive, the answer to a violation. What does not:
+the session image and PUBACK (image.py), waiting (client.py, aio.py), CONNECT and CONNACK (setup.py), inbound PUBLISH (receive.py),
+SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py, rare.py). A packet type whose handler is not loaded yet loads its
+module (`load`).
 
 A packet out:  publish() -> _prepare() encodes topic and properties once into `tx` -> _write() -> the socket (QoS 0)
                publish() -> _enqueue() appends a record to the image -> pump() -> _write() from the image (QoS 1 and 2)
