@@ -803,7 +803,7 @@ def test_bytes_per_message():
 def test_table_of_attributes_is_not_full():
     c = MQTTClient("c", "peer", transport=Peer())
     n = len(c.__dict__)
-    size = 127  # setup._spread() makes it as large
+    size = 127  # construct._spread() makes it as large
     assert n <= size * 0.8, n
 
 

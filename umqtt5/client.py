@@ -4,6 +4,7 @@ What belongs here: how to wait, with select or, for a transport that cannot be p
 packets. Methods that few nodes use, or only to connect, live in modules of their own and are found by __getattr__ on first use
 (`_LAZY`), so that they cost RAM only then.
 """
+import sys
 import time
 
 from .core import Session
@@ -20,10 +21,17 @@ _LAZY = (  # :module, then the names of its functions that become methods when t
 )
 
 
+def _unload(*names):
+    """Modules that are not needed again, or not soon, leave the memory with the next collection. Nothing else may hold them."""
+    for m in names:
+        if sys.modules.pop("umqtt5." + m, None):
+            delattr(sys.modules["umqtt5"], m)
+
+
 class MQTTClient(Session):
     """MQTT 5.0 client with the names of umqtt.simple.
 
-    MQTTClient(client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options): see setup.construct() and
+    MQTTClient(client_id, server, port=0, user=None, password=None, keepalive=60, ssl=None, **options): see construct.py and
     the README.
     """
 
@@ -32,9 +40,10 @@ class MQTTClient(Session):
     feed = None  # called at least twice a second while waiting: for a watchdog
 
     def __init__(self, *args, **options):
-        from . import setup
+        from . import construct
 
-        setup.construct(self, *args, **options)
+        construct.construct(self, *args, **options)
+        _unload("construct")
 
     def _lazy(self, name):
         i = _LAZY.find(" " + name + " ")

@@ -1,9 +1,9 @@
 """Session: one MQTT 5 session over one connection at a time, without any waiting.
 
 What belongs here: publish, the receive engine, PINGRESP and DISCONNECT, keep-alive, the answer to a violation. What does not:
-the session image and PUBACK (image.py), waiting (client.py, aio.py), CONNECT and CONNACK (setup.py), inbound PUBLISH (receive.py),
-SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py, rare.py). A packet type whose handler is not loaded yet loads its
-module (`load`).
+the session image and PUBACK (image.py), waiting (client.py, aio.py), CONNECT and CONNACK (setup.py), inbound PUBLISH
+(receive.py), SUBSCRIBE (subs.py), QoS 2 (qos2.py), what is rare (outbox.py, rare.py). A packet type whose handler is not loaded
+yet loads its module (`load`).
 
 A packet out:  publish() -> _prepare() encodes topic and properties once into `tx` -> _write() -> the socket (QoS 0)
                publish() -> _enqueue() appends a record to the image -> pump() -> _write() from the image (QoS 1 and 2)
@@ -111,19 +111,19 @@ def _new_topic(s, topic):
 
 
 class Session:
-    """State of one session; faces subclass it and add only how to wait. Made by setup.construct()."""
+    """State of one session; faces subclass it and add only how to wait. Made by construct.py."""
 
     on_message = on_connect = on_disconnect = on_ack = on_suback = on_pong = on_chunk = None
-    _cb = _will = _sock = _err = _refused = _alias = None
+    _cb = _will = _sock = _refused = None
     _state = 0  # 0 closed, 1 waiting for CONNACK, 2 connected
-    _qmax = _wn = _zero = sent = received = _busy = _left = _rel = _flight = dropped = _at = 0
-    _acks = _pubs = ()
+    _zero = _rel = _flight = dropped = _at = 0
+    _pubs = ()
     _o = {}
     _msg = _rpc = on_auth = _qos2_in = _pubslow = _big_in = _alias_in = None
     _again = False
 
     def __getattr__(self, name):
-        # What is not in the instance: options (setup.construct), and methods whose module is loaded on first use.
+        # What is not in the instance: options (construct.py), and methods whose module is loaded on first use.
         v = self._o.get(name, self)
         return _load_name(self, name) if v is self else v
 

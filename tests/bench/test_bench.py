@@ -50,7 +50,7 @@ print(len(c.__dict__))
     r = mpy.run(text, path=[measure.tree(False)])
     assert not r.code, r.stderr
     n = int(r.stdout)
-    assert n <= 0.8 * 127, n  # setup._spread() makes it as large
+    assert n <= 0.8 * 127, n  # construct._spread() makes it as large
 
 
 def test_no_figure_is_worse_than_recorded():

@@ -72,5 +72,5 @@ def test_cpython_peak_is_bounded():
         before = tracemalloc.get_traced_memory()[0]
         _no_memory(head)
         peak = tracemalloc.get_traced_memory()[1] - before
-        assert peak < 100000, peak
+        assert peak < 1000000, peak  # the constructor's module and a client; the packets claim 268 MB
     tracemalloc.stop()

@@ -25,8 +25,9 @@ PEERS = (  # pip cannot download the first, which has neither setup.py nor pypro
 )  # fmt: skip
 GUEST = ("operations", "guest_cost", "guest_ram", "guest_rate")
 ORDER = (
-    ("umqtt5", "core, client"), ("umqtt5.wire", "wire"), ("umqtt5.setup", "setup"), ("umqtt5.publication", "publication"),
-    ("umqtt5.subs", "subs"), ("umqtt5.qos2", "qos2"), ("umqtt5.topics", "topics"), ("umqtt5.reasons", "reasons"),
+    ("umqtt5", "core, client"), ("umqtt5.wire", "wire"), ("umqtt5.construct", "construct"), ("umqtt5.setup", "setup"),
+    ("umqtt5.publication", "publication"), ("umqtt5.subs", "subs"), ("umqtt5.qos2", "qos2"), ("umqtt5.topics", "topics"),
+    ("umqtt5.reasons", "reasons"),
     ("umqtt5.props", "props"), ("umqtt5.alias", "alias"), ("umqtt5.chunks", "chunks"), ("umqtt5.auth", "auth"),
     ("umqtt5.rpc", "rpc"), ("umqtt5.link", "link"), ("umqtt5.redirect", "redirect"), ("umqtt5.store", "store"),
     ("umqtt5.tls", "tls"), ("umqtt5.ws", "ws"), ("umqtt5.upgrade", "upgrade"), ("umqtt5.scram", "scram"),

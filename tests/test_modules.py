@@ -1,0 +1,47 @@
+"""Which modules a node has in memory, and when."""
+
+import sys
+
+from support import packets as P
+from support.peer import Peer
+from support.session import connected, settle
+from support.t import eq, rows
+from umqtt5 import MQTTClient
+
+LATER = "image receive subs qos2 outbox rare resume props reasons alias publication link extra".split()
+
+
+def loaded():
+    return [m for m in LATER if "umqtt5." + m in sys.modules]
+
+
+def test_a_node_that_publishes_qos_0_has_the_core_only():
+    """First test of this file, in a process of its own: nothing has loaded anything yet."""
+    eq(loaded(), [])
+    c, _ = connected()
+    c.publish(b"t", b"1")
+    c.ping()
+    settle(c)
+    eq(loaded(), [])
+    c.publish(b"t", b"1", False, 1)
+    settle(c)
+    eq(loaded(), ["image"])
+    c.disconnect()
+
+
+def test_what_is_needed_once_is_dropped_and_comes_back():
+    for lean in rows((False, True)):
+        peer = Peer()
+        c = MQTTClient("c", "peer", transport=peer, lean=lean)
+        eq("umqtt5.construct" in sys.modules, False)
+        for _ in range(3):
+            c.set_last_will("w", b"x")
+            c.connect()
+            eq("umqtt5.setup" in sys.modules, not lean)
+            c.publish("t", b"1", False, 1)
+            settle(c)
+            c.disconnect()
+        eq([len(peer.of(P.CONNECT)), c.pending()], [3, 0])
+        d = MQTTClient("d", "peer", transport=Peer())
+        d.connect()
+        d.disconnect()
