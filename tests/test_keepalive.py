@@ -59,6 +59,22 @@ def test_the_server_chooses_the_interval():
     eq(len(peer.of(PINGREQ)), 0)
 
 
+def test_a_late_answer_starts_the_interval_anew():
+    """However many rounds are idle before the PINGRESP, and wherever it is found: the next ping is due after the interval."""
+    c, peer = connected({PINGREQ: None}, keepalive=8)
+    for idle in rows((0, 40, 100)):
+        n = len(peer.of(PINGREQ))
+        c.ping()
+        run(c, idle)
+        peer.send(P.pingresp())
+        run(c, 5800)
+        eq(len(peer.of(PINGREQ)), n + 1)
+        run(c, 400)
+        eq(len(peer.of(PINGREQ)), n + 2)
+        peer.send(P.pingresp())
+        settle(c)
+
+
 def test_no_answer_closes():
     """3.12.4-1, U-04"""
     c, peer = connected({PINGREQ: None}, keepalive=1)

@@ -57,6 +57,19 @@ def test_acknowledgement_by_qos():
     eq(len(got), 9)
 
 
+def test_each_packet_is_counted_once():
+    c, peer = connected()
+    c.subscribe("t")
+    c.on_message = lambda m: m.is_topic(b"t")
+    for together in rows((False, True)):
+        n = c.received
+        packets = [P.publish("t", b"x")] * 4 + [P.publish("t", b"x", 1, 1), P.publish("u", b"y"), P.pingresp()]
+        for p in [b"".join(packets)] if together else packets:
+            peer.send(p)
+            settle(c)
+        eq(c.received - n, 7)
+
+
 def test_dup_says_nothing_about_qos_1():
     """3.3.1-3, 4.3.2-5: the same identifier twice, second time with DUP: delivered twice, acknowledged twice."""
     c, peer = connected()

@@ -327,6 +327,7 @@ class Session:
         if self._state == 2 and not k:
             k = 60000
         self._due = time.ticks_add(t, k)
+        self._ready = False  # _engine() has what it was
 
     def ping(self):
         """Send PINGREQ; its answer within the bound is checked by work(). 0 B."""
@@ -345,6 +346,7 @@ class Session:
             k = self._tmo
         self._seen_at = self.received + self._e - self._left
         self._due = time.ticks_add(_ticks(), k)
+        self._ready = False
 
     def _alive(self, t):
         # Time is up: for the CONNACK, for a stalled write, for a PINGRESP, or it is time to ping.
@@ -381,6 +383,8 @@ def _engine(s):
                 front = s._front
                 same = s._same
                 m = s._msg
+                due = s._due
+                one = s._rq + 3  # Remaining Length in one byte, and within our Maximum Packet Size
                 while s._ready:  # rx is empty, nothing half written, connected
                     k = read(rx)
                     f = k == same and front == head and s.on_message
@@ -393,11 +397,16 @@ def _engine(s):
                         s.received += 1
                         r = True
                     elif k:
-                        s._i = 0
-                        s._e = k
-                        _parse(s)
-                        if s._i != s._e:
-                            s._ready = False
+                        if rx[1] + 2 == k and k < one:  # exactly one packet, the commonest case: _parse() inline
+                            s._i = s._e = k
+                            s.received += 1
+                            s._h[rx[0] >> 4](s, rx[0], 2, k)
+                        else:
+                            s._i = 0
+                            s._e = k
+                            _parse(s)
+                            if s._i != s._e:
+                                s._ready = False
                         head = s._head
                         front = s._front
                         same = s._same
@@ -405,7 +414,7 @@ def _engine(s):
                         r = True
                     else:
                         r = _nothing(s, k)
-                    if diff(ticks(), s._due) >= 0:
+                    if diff(ticks(), due) >= 0:
                         s._alive(ticks())
                     yield r
                 continue

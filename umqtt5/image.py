@@ -166,22 +166,21 @@ def find_record(self, pid, state):
 def free(self, i, keep=0):
     """Remove the record at offset `i`; keep=1: leave its five bytes (QoS 2, PUBREL is left). 0 B."""
     m = self.image
-    n = m[i + 3] << 8 | m[i + 4]
-    n += m[i] >> 2 & 4
+    n = (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
+    u = m[4] << 8 | m[5]
     if keep:
         i += 5
     else:
         n += 5
-        if m[i] & 7 == 3 or m[i] & 7 < 3 and i < m[4] << 8 | m[5]:
+        if m[i] & 7 == 3 or i < u and m[i] & 7 < 3:
             self._flight -= 1
     m[i : i + n] = b""
     if self._wn and self._wb is m and self._wo > i:  # the half-written record moved with the rest
         self._wo -= n
-    i -= m[4] << 8 | m[5]
-    if i < 0:
-        n = (m[4] << 8 | m[5]) - n
-        m[4] = n >> 8
-        m[5] = n & 255
+    if i < u:
+        u -= n
+        m[4] = u >> 8
+        m[5] = u & 255
     if self._save and not keep:  # with keep the record is not finished: the caller saves
         self.persist(0)
 
@@ -200,11 +199,12 @@ def pump(self):
                 break
             if k & _QUEUED and not self._fresh(i):
                 continue  # expired and gone: the next record is at i now
-            self._mark(i + 5 + n + (k >> 2 & 4))
+            k = i + 5 + (k >> 2 & 4)
+            self._mark(k + n)
             if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
                 self.persist(i)
             self._flight += 1
-            self._write(m, i + 5 + (k >> 2 & 4), n)
+            self._write(m, k, n)
         elif k & 7 == 5:
             self._queued0(i)
         else:
