@@ -1,6 +1,8 @@
 """Zero bytes per packet, seen in three ways: the heap locked; gc.mem_alloc() before and after with the collector off;
 micropython.mem_total(), which also sees call frames and tracebacks. 64-bit and 32-bit."""
 
+import gc
+
 import micropython
 
 from support import packets as P
@@ -232,6 +234,24 @@ def test_publications():
 
     for f in rows((send, send_any, in_place)):
         costs_nothing(f)
+
+
+def test_first_calls_of_a_publication():
+    c, w = connected()
+    for _ in range(3):  # the first one loads modules
+        p = c.publication("site/room/1", 32)
+        q = c.publication("site/room/2", 32)
+        gc.disable()
+        n = gc.mem_alloc()
+        p.send(MSG)
+        p.send_any(MSG)
+        p.send_in_place(32)
+        q.send_in_place(32)
+        q.send_any(OTHER)
+        q.send(MSG)
+        n = gc.mem_alloc() - n
+        gc.enable()
+    eq(n, 0)
 
 
 class Taker:

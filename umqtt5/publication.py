@@ -16,8 +16,7 @@ class Publication:
     bytes).
 
     Write `p.send(x)` each time and do not keep the method itself (`f = p.send`): from the second call on it is the generator
-    _fast(), which ends with an exception, and then the name stands for a new one. The first call of each of the three methods
-    allocates its frame, about 130 B (32-bit); all others 0 B.
+    _fast(), made here with everything else, which ends with an exception; then the name stands for a new one.
     """
 
     def __init__(self, s, topic, size, retain, qos, props):
@@ -43,7 +42,10 @@ class Publication:
         self.buf = memoryview(b)[h:]
         self._n = 0
         self._l = -1  # payload length of the fixed header that stands in _b
-        self._on = None  # the method that may send without asking
+        self._on = None  # the method that is _fast() now
+        self.send = self.send_any = self.send_in_place = None  # makes room in the table of attributes
+        del self.send, self.send_any, self.send_in_place
+        self._make()
         if not s._pubs:
             s._pubs = [None] * 8
 
@@ -59,15 +61,26 @@ class Publication:
         """Send the first `n` bytes of `buf`, where the caller has put them (not while client.wants_write()). 0 B."""
         return self._start("send_in_place", n)
 
+    def _make(self):
+        g = _fast(self, self._s)
+        next(g)
+        self._g = g.send
+
     def _start(self, name, x):
-        # The first call of a method: from now on it is a generator's.
-        try:
-            g = _fast(self, name)
-            next(g)
-            setattr(self, name, g.send)
-        except MemoryError:  # the heap is locked or full: later
-            return self._slow(name, x)
-        return getattr(self, name)(x)
+        # The first call, or one of another method than before: from now on this method is the generator, after an exception a new
+        # one.
+        if self._on:
+            delattr(self, self._on)
+        self._on = None
+        if self._g is None:
+            try:
+                self._make()
+            except MemoryError:  # the heap is locked or full: later
+                return self._slow(name, x)
+        self._on = name
+        setattr(self, name, self._g)
+        self._park()
+        return (self._g)(x)
 
     def _slow(self, name, x):
         # Whatever there is: another length, first send of a connection, QoS 1 and 2, no connection, a half-written packet.
@@ -113,15 +126,12 @@ class Publication:
             i += 1
         b[i] = n
 
-    def _may(self, name):
-        # May that method go on without asking, until _park()? At most eight publications of a client do, with a payload of that
+    def _may(self):
+        # May the generator go on without asking, until _park()? At most eight publications of a client do, with a payload of that
         # length and a fixed header that begins the buffer: write() with an offset costs more.
         s = self._s
-        if self._on != name:  # the fixed header is this method's now
-            self._park()
         if self._args[1] or s._state != 2 or s._wn or s._err or not self._l or self._o or self._h + self.size > s._smax:
             return False
-        self._on = name
         k = s._pubs
         if self not in k:
             if k[0]:
@@ -132,30 +142,29 @@ class Publication:
 
     def _park(self):
         # The connection has ended, a packet is half written, or another method sends.
-        name = self._on
-        self._on = None
-        if name:
+        if self._g:
             try:
-                getattr(self, name)(_PARK)
+                (self._g)(_PARK)
             except ValueError:
                 pass  # it is the one that runs: its own packet is half written
 
 
-def _fast(p, name):
+def _fast(p, s):
     # What send(), send_any() or send_in_place() is from its second call on. A generator, because it keeps all it needs in its
     # frame: measured, resuming one costs 1,100 instructions of a method's 1,900, and each attribute that is not looked up 200.
     # All other cases go to _slow(), which raises or sends; an exception ends a generator, and so the method stands for
     # Publication's own again.
-    s = p._s
     b = p._b
     h = p._h
     length = _len
     k = _PARK
     try:
         while True:
+            name = p._on
             r = k is not _PARK and p._slow(name, k)
-            k = k is not _PARK and p._may(name)
-            n = p._l if k else p  # no payload has that length
+            n = p  # no payload has that length
+            if k is not _PARK and p._may():
+                n = p._l
             write = s._sw
             total = p._n
             end = h + p._l
@@ -169,7 +178,7 @@ def _fast(p, name):
                         n = p
                     k = yield zero
             else:
-                while length(k) == n:
+                while length(k) is n:
                     b[h:end] = k
                     k = write(b, 0, total)
                     if k != total:
@@ -177,8 +186,9 @@ def _fast(p, name):
                         n = p
                     k = yield zero
     except (Exception, KeyboardInterrupt, SystemExit):
-        delattr(p, name)
-        p._on = None
+        if p._on:
+            delattr(p, p._on)
+        p._on = p._g = None
         raise
 
 
