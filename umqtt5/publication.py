@@ -43,11 +43,11 @@ class Publication:
         self._n = 0
         self._l = -1  # payload length of the fixed header that stands in _b
         self._on = None  # the method that is _fast() now
-        self.send = self.send_any = self.send_in_place = None  # makes room in the table of attributes
-        del self.send, self.send_any, self.send_in_place
-        self._make()
+        self._begin()
         if not s._pubs:
             s._pubs = [None] * 8
+        setattr(self, "send", None)  # makes room in the table of attributes
+        delattr(self, "send")
 
     def send(self, payload):
         """Send exactly `size` bytes. 0 B. Returns and raises as publish()."""
@@ -61,10 +61,10 @@ class Publication:
         """Send the first `n` bytes of `buf`, where the caller has put them (not while client.wants_write()). 0 B."""
         return self._start("send_in_place", n)
 
-    def _make(self):
+    def _begin(self):
         g = _fast(self, self._s)
         next(g)
-        self._g = g.send
+        self._run = g.send
 
     def _start(self, name, x):
         # The first call, or one of another method than before: from now on this method is the generator, after an exception a new
@@ -72,15 +72,15 @@ class Publication:
         if self._on:
             delattr(self, self._on)
         self._on = None
-        if self._g is None:
+        if self._run is None:
             try:
-                self._make()
+                self._begin()
             except MemoryError:  # the heap is locked or full: later
                 return self._slow(name, x)
         self._on = name
-        setattr(self, name, self._g)
+        setattr(self, name, self._run)
         self._park()
-        return (self._g)(x)
+        return (self._run)(x)
 
     def _slow(self, name, x):
         # Whatever there is: another length, first send of a connection, QoS 1 and 2, no connection, a half-written packet.
@@ -142,9 +142,9 @@ class Publication:
 
     def _park(self):
         # The connection has ended, a packet is half written, or another method sends.
-        if self._g:
+        if self._run:
             try:
-                (self._g)(_PARK)
+                (self._run)(_PARK)
             except ValueError:
                 pass  # it is the one that runs: its own packet is half written
 
@@ -188,7 +188,7 @@ def _fast(p, s):
     except (Exception, KeyboardInterrupt, SystemExit):
         if p._on:
             delattr(p, p._on)
-        p._on = p._g = None
+        p._on = p._run = None
         raise
 
 
