@@ -46,7 +46,7 @@ class Publication:
         self._begin()
         if not s._pubs:
             s._pubs = [None] * 8
-        setattr(self, "send", None)  # makes room in the table of attributes
+        setattr(self, "send", None)  # noqa: B010 (a method) makes room in the table of attributes
         delattr(self, "send")
 
     def send(self, payload):
