@@ -387,15 +387,19 @@ asyncio.run(main())
 """
 
 
+def program(interpreter, args):
+    """Run a program with its arguments, to its end."""
+    if interpreter == "micropython":
+        return mpy.run(args, heap="2m")
+    env = {"PYTHONPATH": str(mpy.ROOT)}
+    return subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=120, env=env)
+
+
 def test_asyncio_face(tmp_path, interpreter, mosquitto, certs):
     _, port = listener(mosquitto, certs)
     (tmp_path / "aio.py").write_text(AIO)
     args = [tmp_path / "aio.py", port, certs["ca"].der]
-    if interpreter == "micropython":
-        done = mpy.run(args, heap="2m")
-    else:
-        env = {"PYTHONPATH": str(mpy.ROOT)}
-        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=120, env=env)
+    done = program(interpreter, args)
     assert done.stdout == "True\n", done
 
 
@@ -429,9 +433,5 @@ def test_context_of_the_program_and_bytes(tmp_path, interpreter, mosquitto, cert
     brokers.wait_port(port)
     (tmp_path / "context.py").write_text(CONTEXT)
     args = [tmp_path / "context.py", port, certs["ca"].der]
-    if interpreter == "micropython":
-        done = mpy.run(args, heap="2m")
-    else:
-        env = {"PYTHONPATH": str(mpy.ROOT)}
-        done = subprocess.run([sys.executable] + [str(a) for a in args], capture_output=True, text=True, timeout=120, env=env)
+    done = program(interpreter, args)
     assert done.stdout == "True\n", done
