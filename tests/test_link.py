@@ -4,8 +4,7 @@ from support.clock import Clock
 from support.packets import CONNECT, SUBSCRIBE, connack, disconnect, publish
 from support.peer import Peer
 from support.t import INTERPRETER, eq, raises, rows
-from umqtt5 import MQTTClient, Refused
-from umqtt5.core import ProtocolError
+from umqtt5 import MQTTClient, ProtocolError, Refused
 from umqtt5.link import Link, dice
 from umqtt5.redirect import references
 

@@ -3,7 +3,7 @@ from support.packets import vbi
 from support.t import INTERPRETER, eq, raises, rows
 from umqtt5 import props, wire
 
-HEAP = "8m"
+HEAP = "64m"
 TIMEOUT = 180
 
 # 2.2.2.2, transcribed from the specification: name, identifier, type, packets that a client may send it in (0: the Will).

@@ -2,6 +2,7 @@
 
 import time
 
+from support.clock import part
 from support.packets import CONNECT, PUBLISH, connack, puback
 from support.peer import Peer
 from support.t import eq, raises, rows
@@ -46,9 +47,8 @@ class Time:
 
 def with_clock():
     """Put the clock into the library, at 1,000,000 s."""
-    from umqtt5 import core, image, outbox
-
-    core.time = image.time = outbox.time = Time()
+    for name in ("core", "image", "outbox"):
+        part(name).time = Time()
     clock(1000000)
 
 

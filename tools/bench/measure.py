@@ -78,9 +78,9 @@ def tree(with_peers=True):
     target = ROOT / ".cache" / "bench-tree"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    shutil.copytree(mpy.build(flags=FLAGS) / "umqtt5", target / "umqtt5")
+    shutil.copytree(mpy.build(FLAGS) / "umqtt5", target / "umqtt5")
     for name in GUEST:
-        shutil.copy(HERE / (name + ".py"), target)
+        (target / (name + ".py")).write_text(mpy.pack.Library().rename((HERE / (name + ".py")).read_text()))
     compile_to(target / "operations.py", "operations.py")
     (target / "operations.py").unlink()
     found = with_peers and peers()
