@@ -23,7 +23,7 @@ from pathlib import Path
 NAME = "umqtt5"
 CHECKOUT = Path(__file__).resolve().parent.parent
 ROOT = ("__init__", "core", "client")  # one module
-TEXTS = "texts"
+TEXTS = "texts"  # the file of them; HELPER names it too
 # Names of the interpreter and of the modules that all its ports have, from MicroPython 1.23 on; none that a subclass of
 # MQTTClient would choose for something of its own.
 FREE = (
@@ -50,7 +50,7 @@ FREE = (
 ).split()
 LETTERS = "bytes end int key start step stop sum sep value index count sort self send str".split()  # for arguments
 COLD = ("violation", "fail")  # called with a text when something is wrong, as `raise` is
-KEEP = "__parentheses__"
+KEEP = "__parentheses__"  # marks the function of (s.f)(x), see _parse()
 LONG = 10  # up to so many characters MicroPython keeps a string as a name, once
 
 HELPER = """
@@ -98,8 +98,8 @@ class Library:
     def _names(self):
         """{name: the one that stands for it on a board}."""
         old = [n for n in self.used if n[0] == "_" and n[1:2] != "_" and len(n) > 1 and n not in self.consts]
-        free = [n for n in FREE if n not in self.used and n not in self.strings and len(n) > 1]
-        old = sorted(set(old), key=lambda n: (-self.used[n], n))
+        free = [n for n in FREE if n not in self.used and n not in self.strings]
+        old = sorted(old, key=lambda n: (-self.used[n], n))
         return dict(zip(["_text", *old], free))
 
     def rename(self, text):
@@ -199,7 +199,6 @@ class _Rooted(ast.NodeTransformer):
 
     def __init__(self, stem):
         self.stem = stem
-        self.alias = set()  # names that stood for one of these modules
 
     def visit_ImportFrom(self, n):
         if not n.level:
@@ -309,22 +308,11 @@ _KNOWN = set(FREE) | set(LETTERS) | set(dir(builtins))
 
 def _order(tree):
     # A function that is never called names what is used most; it is gone when the module has been loaded.
-    used = collections.Counter()
-    local = set()
-    for n in ast.walk(tree):
-        if isinstance(n, ast.Attribute):
-            used[n.attr] += 1
-        elif isinstance(n, ast.Name):
-            used[n.id] += 1
-        elif isinstance(n, ast.arg):
-            local.add(n.arg)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-            local.add(n.id)
+    used = collections.Counter(x for n in ast.walk(tree) if isinstance(n, (ast.Attribute, ast.Name)) for x in _identifiers(n))
     attributes = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    common = [n for n, k in used.most_common() if k > 1 and n in attributes]
     if len(used) > 128:
-        text = "lambda: (%s)" % ", ".join("x." + n for n in common[:100])
-        tree.body.insert(0, ast.parse(text).body[0])
+        common = [n for n, k in used.most_common() if k > 1 and n in attributes][:100]
+        tree.body.insert(0, ast.parse("lambda: (%s)" % ", ".join("x." + n for n in common)).body[0])
 
 
 def main(argv):

@@ -81,7 +81,7 @@ class Message:
     def copy_into(self, buf):
         """Copy the payload to the front of `buf`; returns its length. ValueError when it does not fit."""
         n = self._e - self._d
-        i = _len(buf)
+        i = _len(buf)  # not called within raise: the frame would have 12 words, one too many
         if n > i:
             raise ValueError("payload of %d bytes, room for %d" % (n, i))
         i = 0

@@ -164,6 +164,9 @@ def test_romfs(boards, checkout, settings):
     ok(deploy(b, "--settings", settings(), root=old))
     said = ok(deploy(b, "--romfs", root=old))
     assert copied(said) == ["ROMFS"]
+    # texts of exceptions are in the image, too
+    wrong = "import umqtt5\ntry:\n umqtt5.MQTTClient('c', 'h').publish('a/+', b'')\nexcept ValueError as e:\n print(e)"
+    assert "topic: empty, or with + or #" in mpremote(b.port, "exec", wrong).stdout
     assert "umqtt5" not in mpremote(b.port, "fs", "ls", ":lib").stdout
     assert marks(b) == ["old"]
     assert "nothing to copy" in ok(deploy(b, "--romfs", root=old))

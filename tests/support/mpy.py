@@ -73,7 +73,7 @@ def build(flags=(), packed=True, beside=""):
         files = {"umqtt5/" + p.name: p.read_text() for p in sorted((ROOT / "umqtt5").glob("*.py"))}
     if beside:
         files[beside] = (ROOT / beside).read_bytes()
-    return _kept(files, flags)
+    return compiled(files, flags)
 
 
 @functools.lru_cache
@@ -84,11 +84,11 @@ def tests():
     for p in sorted((ROOT / "tests").rglob("*")):
         if p.is_file() and "__pycache__" not in p.parts:
             files[str(p.relative_to(ROOT))] = rename(p.read_text()) if p.suffix == ".py" else p.read_bytes()
-    return _kept(files)
+    return compiled(files)
 
 
-def _kept(files, flags=None):
-    # A directory with these files {path: content}; source given as str is compiled unless flags is None. Made once.
+def compiled(files, flags=None):
+    """A directory with these files {path: content}, made once; source given as str is compiled unless flags is None."""
     digest = hashlib.sha256(repr((flags, sorted(files.items()))).encode()).hexdigest()[:16]
     target = BUILT / digest
     with _building:  # one thread at a time

@@ -121,7 +121,8 @@ def ram_table(raw):
     if raw.get("romfs"):
         out += "What connecting imports keeps %d B from files and %d B from a ROMFS (64-bit unix).\n" % tuple(raw["romfs"])
     out += "\n"
-    rows = [(m, n, raw["mpy"].get(m.split(", ")[-1], "")) for m, n in ram["module"].items()]
+    files = {short: name.partition(".")[2] or "__init__" for name, short in measure.ORDER}  # core and client are in __init__
+    rows = [(m, n, raw["mpy"][files[m]]) for m, n in ram["module"].items()]
     return out + table(["module, loaded in this order", "RAM, B", ".mpy, B"], rows)
 
 
