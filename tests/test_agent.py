@@ -658,6 +658,7 @@ def test_reconnect_keeps_the_link_up(agent, server):
     assert agent.do("drop")["by"] == "network"
     agent.wait("connected")
     assert agent.do("disconnect")["by"] == "client"
+    agent.none("disconnected")
     agent.none("connected", 1.5)
     clean(agent)
 
@@ -707,7 +708,7 @@ def checkout(tmp_path):
 
 def test_an_undocumented_exception_ends_it_with_a_traceback_and_70(agents, checkout, server):
     with (checkout / "umqtt5" / "core.py").open("a") as f:
-        f.write("\n\ndef pingresp(s, first, i, end):\n    return {}[first]\n")
+        f.write("\n\ndef load(s, first, i, end):\n    return {}[first]\n")
     agent = agents(path=checkout / "tools" / "agent.py")
     up(agent, server)
     agent.send("ping")

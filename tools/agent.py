@@ -592,12 +592,12 @@ class Agent:
         code, c = cmd.get("reason_code", 0), self.need()
         if not self.active():
             raise OSError(107, "not connected")
-        self.close_tag = tag
+        self.close_tag, up = tag, self.up
         try:
             c.disconnect(code, props_in(cmd.get("props")))
         finally:
             self.close_tag = None
-        if not self.up and self.link:  # between two connections: it stops trying
+        if not up and self.link:  # between two connections: it stops trying
             gone(tag, "client", code)
         self.link, self.up = None, False
 
