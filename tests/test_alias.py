@@ -39,6 +39,18 @@ def test_never_above_the_servers_maximum():
             assert topic or alias, got
 
 
+def test_an_alias_makes_no_packet_too_large():
+    """3.2.2-15: what the server takes without an alias only, leaves without one; the next one has it again."""
+    for size in range(84, 91):  # with 90: 1 + 1 + 2 + 5 + 1 + 90 = 100 bytes
+        c, peer = connected({}, {"topic_alias_maximum": 5, "maximum_packet_size": 100})
+        for n in (size, 1, size, 1):
+            c.publish("topic", b"x" * n)
+        eq([len(p.payload) for p in peer.of(PUBLISH)], [size, 1, size, 1])
+        eq(max(len(p.raw) for p in peer.of(PUBLISH)) <= 100, True)
+        eq([(topic, alias) for topic, alias, _ in of(peer)][2:], [("", 1), ("", 1)])
+    raises(ValueError, c.publish, "other", b"x" * 91)
+
+
 def test_none_without_permission():
     """3.2.2-18: absent, 0, or switched off here."""
     for given, options in rows((((), {}), ({"topic_alias_maximum": 0}, {}), ({"topic_alias_maximum": 5}, {"aliases": 0}))):

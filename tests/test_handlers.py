@@ -2,6 +2,7 @@
 
 import sys
 
+from support import clock
 from support import packets as P
 from support.packets import PUBACK, PUBLISH, PUBREC, SUBSCRIBE
 from support.peer import Peer
@@ -380,11 +381,13 @@ def test_module_that_cannot_be_loaded_is_one_clear_error():
     c, peer = connected()
     for kind in rows((MemoryError, ImportError)):
 
-        def none(name, kind=kind):
+        def none(*a, kind=kind):
             raise kind()
 
-        c._lazy = none
-        e = raises(ResourceError, lambda: c.never_loaded)
-        assert "never_loaded" in str(e) and "import it at start" in str(e)
+        client = clock.part("client")
+        client.__import__ = none
+        e = raises(ResourceError, lambda: c.reauth)
+        del client.__import__
+        assert "reauth" in str(e) and "import it at start" in str(e)
     c.publish("t", b"x")
     eq(peer.of(PUBLISH)[-1].payload, b"x")

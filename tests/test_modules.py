@@ -8,7 +8,7 @@ from support.session import connected, settle
 from support.t import eq, rows
 from umqtt5 import MQTTClient
 
-LATER = "image receive subs qos2 outbox rare resume props reasons alias publication link extra".split()
+LATER = "image receive subs qos2 outbox slow rare resume props reasons alias publication link extra".split()
 
 
 def loaded():
@@ -45,3 +45,21 @@ def test_what_is_needed_once_is_dropped_and_comes_back():
         d = MQTTClient("d", "peer", transport=Peer())
         d.connect()
         d.disconnect()
+
+
+def test_lean_never_has_a_module_twice():
+    """wire.py, loaded for the CONNACK's properties, goes with setup.py; not when another module holds it."""
+    for m in ("auth", "props", "chunks", "message", "topics", "simple", "alias", "slow", "wire"):
+        if sys.modules.pop("umqtt5." + m, None):  # from the tests before
+            delattr(sys.modules["umqtt5"], m)
+    c = MQTTClient("c", "peer", transport=Peer(connack_props={"receive_maximum": 9}), lean=True)
+    for _ in range(2):
+        c.connect()
+        c.publish("t", b"1")
+        eq("umqtt5.wire" in sys.modules, False)
+        c.disconnect()
+    from umqtt5 import props, wire
+
+    c.connect()
+    eq(sys.modules["umqtt5.wire"] is wire and props.wire is wire, True)
+    c.disconnect()

@@ -88,7 +88,8 @@ def properties():
         # what the modules take for granted
         need((kind in (5, 6)) == (r["may_repeat"] != "no"), "wire.walk: kinds 5 and 6 may repeat, no other")
         zero = r["allowed_values"].startswith("1..") and kind in (1, 2)
-        need(zero == (kind in (1, 2) and pid > 32 and pid & 1), "wire.walk: zero is refused in 33, 35 and 39")
+        need(zero == (kind in (1, 2) and pid & 33 == 33), "wire.walk: zero is refused in 33, 35 and 39")
+        need(kind not in (3, 4, 6) or (pid % 13 == 9) == (kind == 4), "wire.walk: binary data is 9 modulo 13, no string is")
         need(kind or r["allowed_values"].startswith("0 or 1"), "wire.walk: every Byte is 0 or 1")
     need(len(rows("properties.tsv")) == 27, "27 properties")
     for column in ("client_may_receive_in", "client_may_send_in"):

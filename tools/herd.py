@@ -34,7 +34,7 @@ class Client:
     session_present = True
     image = b"M\1\0\0\0\x0a\1\2\3\4"
 
-    def in_handler(self):
+    def _in_handler(self):
         """Nobody here has handlers."""
         return False
 
@@ -50,7 +50,7 @@ class Client:
         if self.fate == "refused":
             raise OSError(111, "refused")
 
-    def work(self):
+    def _work(self):
         if self.lost:
             self.lost = False
             raise OSError(104, "lost")
@@ -79,7 +79,7 @@ class Fixed:
         try:
             if c._sock is None:
                 c.start(False)
-            self.up = c.work() or c._state == 2
+            self.up = c._work() or c._state == 2
             return 1 << 28
         except OSError:
             c.close(0)

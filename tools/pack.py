@@ -7,7 +7,8 @@ Used by deploy.py (through boardfiles.py), by the benchmark and by all tests on 
 names    A name that the firmware does not have costs 8 bytes and its length: private names, and arguments of private functions,
          become names that every MicroPython has (FREE).
 modules  What every program loads is one module (ROOT): 300 bytes each.
-texts    of exceptions go into a file beside the modules and are read when one is raised: about 50 bytes each.
+texts    of exceptions go into a file beside the modules and are read when one is raised: about 50 bytes each. The list of what is
+         loaded on first use (_LAZY) stands there too.
 order    In a module of more than 128 names those used most come first: a byte less at each use.
 
 The renaming is the same whatever is copied of the library. `python3 tools/pack.py --names` prints it, for reading a traceback.
@@ -22,8 +23,9 @@ from pathlib import Path
 
 NAME = "umqtt5"
 CHECKOUT = Path(__file__).resolve().parent.parent
-ROOT = ("__init__", "core", "client")  # one module
+ROOT = ("__init__", "core", "client", "strings")  # one module
 TEXTS = "texts"  # the file of them; HELPER names it too
+FILED = "_LAZY"  # a text of ROOT that is the first line of the file
 # Names of the interpreter and of the modules that all its ports have, from MicroPython 1.23 on; none that a subclass of
 # MQTTClient would choose for something of its own.
 FREE = (
@@ -46,23 +48,49 @@ FREE = (
     " SyntaxError ZeroDivisionError CancelledError RingIO StringIO BytesIO OrderedDict TextIOWrapper FrameBuffer"
     " FrameBuffer1 IOBase FileIO DeflateIO VfsRom PinBase Signal TaskQueue NoneType NotImplemented AUTO ZLIB RAW GZIP"
     " byteorder classmethod staticmethod enumerate exc_info hashlib heapq usys libc_ver python_compiler modules atexit"
-    " ImportError KeyError UnicodeError IndexError"
+    " ImportError KeyError UnicodeError IndexError GeneratorExit Ellipsis bytecode locals eval hash issubclass callable sorted"
+    " abs pow round ord"
 ).split()
+# A look-up in a client's table of attributes begins at the hash of the name, modulo its size (construct.py), and goes on until
+# it finds the name or a gap. So no two attributes begin at one place, and none where a method begins that is called for each
+# packet: it is missed there first. Measured: up to 15 % of the instructions of a publish().
+TABLE = 127
+# Before that it looks into a cache of 64 places by the name's number, which is the same in every MicroPython for these names:
+# each of the names looked up most has a place there of its own. Their order is that of 20 tried at random in which the slowest
+# gated operation of tools/bench came out best.
+HOT = "_topic _tprops _tm _th _last _sw _len _bytes _run _ready _e _is _tb _n _t _qmax _isinstance _odd _seen".split()
+NUMBERS = {
+    "divmod": 77, "isspace": 99, "ord": 119, "isalpha": 95, "issubclass": 100, "ZeroDivisionError": 56, "locals": 110,
+    "KeyError": 41, "GeneratorExit": 37, "OverflowError": 49, "staticmethod": 148, "isdigit": 96, "SyntaxError": 52,
+    "EOFError": 34, "IndentationError": 39, "Ellipsis": 35, "NotImplementedError": 47, "rstrip": 136, "islower": 98,
+    "callable": 67, "hash": 90, "rindex": 133, "LookupError": 43, "rsplit": 135, "bytecode": 65, "isupper": 101, "pow": 122,
+    "NoneType": 46, "NameError": 45, "lstrip": 112, "round": 134, "classmethod": 69, "eval": 80, "popitem": 121,
+    "ArithmeticError": 30,
+}  # fmt: skip
+METHODS = "publish check_msg poll".split()
+OWN = {"link": "link", "publication": "publication", "store": "store", "store_esp32": "store", "scram": "scram"}  # see _where()
+OWN.update(ws="ws", upgrade="ws")
+OURS = ("close", "register", "load")  # no user calls them with arguments by name
 LETTERS = "bytes end int key start step stop sum sep value index count sort self send str".split()  # for arguments
 COLD = ("violation", "fail")  # called with a text when something is wrong, as `raise` is
+INTERNAL = "strings check_str utf8 vbi_size topic_name walk skip vbi TABLE block".split()  # our own
+FOREIGN = {"_mpy", "_io_queue", "_task_queue"}  # MicroPython's own
 KEEP = "__parentheses__"  # marks the function of (s.f)(x), see _parse()
 LONG = 10  # up to so many characters MicroPython keeps a string as a name, once
 
 HELPER = """
+def _line(n):
+    with open(__path__ + "/texts") as f:
+        for _ in range(n):
+            f.readline()
+        return f.readline()
+
 def _text(n, a=None):
     try:
-        with open(__path__ + "/texts") as f:
-            for _ in range(n):
-                f.readline()
-            t = f.readline()[:-1]
+        n = _line(n)[:-1]
     except (OSError, MemoryError):
         return "(error %d)" % n
-    return t if a is None else t % a
+    return n if a is None else n % a
 """
 
 
@@ -76,9 +104,13 @@ class Library:
         self.used = collections.Counter()
         self.strings = set()
         self.keywords = set()
+        self.by_name = set()
         for tree in self.trees.values():
             _drop_docstrings(tree)
+            _drop_shim(tree)
             self._look(tree)
+        self.used["_text"] = 99  # of HELPER; in most modules
+        self.used["_line"] = 2
         self.names = self._names()
         self.texts = []
 
@@ -94,17 +126,62 @@ class Library:
                     self.used[x] += 1
             if isinstance(n, ast.keyword) and n.arg:
                 self.keywords.add(n.arg)
+            if isinstance(n, ast.Call) and any(k.arg is None for k in n.keywords):  # f(**x): arguments by name
+                self.by_name.add(getattr(n.func, "attr", getattr(n.func, "id", "")))
 
     def _names(self):
         """{name: the one that stands for it on a board}."""
-        old = [n for n in self.used if n[0] == "_" and n[1:2] != "_" and len(n) > 1 and n not in self.consts]
-        free = [n for n in FREE if n not in self.used and n not in self.strings]
-        old = sorted(old, key=lambda n: (-self.used[n], n))
-        return dict(zip(["_text", *old], free))
+        old = [n for n in self.used if n[0] == "_" and n[1:2] != "_" and len(n) > 1 and n not in self.consts | FOREIGN] + INTERNAL
+        free = [n for n in dict.fromkeys([*NUMBERS, *FREE]) if n not in self.used and n not in self.strings]
+        stored = set()
+        for n in [n for stem in (*ROOT, "construct") for n in ast.walk(self.trees[stem])]:
+            if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store):
+                stored.add(n.attr)
+        places = {place(n) for n in [*stored, *METHODS] if n not in old}
+        where, alone = self._where(old)
+        names = {}
+        cached = set()
+        for n in sorted(old, key=lambda n: (HOT.index(n) if n in HOT else 99, n not in stored, n in alone, -self.used[n], n)):
+            # what only one module knows may have the same name as what that one does not know
+            taken = {v for k, v in names.items() if n not in alone and k not in alone or where[n] & where[k]}
+            if n in HOT:
+                taken.update(x for x in free if NUMBERS.get(x, 0) % 64 in cached | {0})
+            x = next((x for x in free if x not in taken and not (n in stored and place(x) in places)), None)
+            if x is None:
+                raise SystemExit("pack.py: no name is left for " + n)
+            if n in HOT:
+                cached.add(NUMBERS[x] % 64)
+            if n in stored:
+                places.add(place(x))
+            names[n] = x
+        return names
+
+    def _where(self, names):
+        """{name: the modules where it stands}, and those names that mean something in one module only: its globals, or what
+        stands in a module whose objects are all its own (OWN)."""
+        where = {n: {ROOT[0], *self.trees} if n in ("_text", "_line") else set() for n in names}
+        shared = set()
+        for stem, tree in self.trees.items():
+            own = OWN.get(stem)
+            stem = own or ROOT[0] if stem in ROOT else own or stem
+            for n in ast.walk(tree):
+                found = _identifiers(n)
+                if isinstance(n, ast.Constant) and isinstance(n.value, str):
+                    found = re.findall(r"\b_\w+\b", n.value)
+                    shared.update(found)
+                if not own and isinstance(n, (ast.Attribute, ast.keyword, ast.alias)):
+                    shared.update(found)
+                if not own and isinstance(n, ast.ClassDef):  # methods and attributes of a class
+                    shared.update(x for k in n.body for t in [k, *getattr(k, "targets", ())] for x in _identifiers(t))
+                for x in found:
+                    if x in where:
+                        where[x].add(stem)
+        return where, {n for n in names if len(where[n]) == 1 and n not in shared}
 
     def rename(self, text):
         """Source text outside of the library with its private names renamed, line by line the same."""
-        return re.sub(r"\b_[a-z]\w*\b", lambda m: self.names.get(m[0], m[0]), text)
+        text = re.sub(r"\b_[a-z]\w*\b", lambda m: self.names.get(m[0], m[0]), text)
+        return re.sub(r"\b(wire|strings|props)\.(\w+)", lambda m: m[1] + "." + self.names.get(m[2], m[2]), text)
 
     def pack(self):
         """{file name: content}: what belongs on a board."""
@@ -119,7 +196,7 @@ class Library:
         return out
 
     def _root(self):
-        # one module from those of ROOT, each where it is first imported; the shim for CPython is not needed
+        # one module from those of ROOT, each where it is first imported
         body, done = [], set()
 
         def add(stem):
@@ -128,7 +205,7 @@ class Library:
                 if isinstance(n, ast.ImportFrom) and n.level and (n.module or ROOT[0]) in ROOT:
                     if n.module and n.module not in done:
                         add(n.module)
-                elif not (isinstance(n, ast.If) and "implementation" in ast.dump(n.test)):
+                else:
                     body.append(n)
 
         add(ROOT[0])
@@ -144,17 +221,35 @@ class Library:
             raise SystemExit("pack.py: defined in two of the modules that become one: " + ", ".join(twice))
         return ast.Module(body, [])
 
+    def _file(self, tree):
+        # FILED becomes a line of the file, where it is used a call that reads it
+        for n in tree.body:
+            if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == FILED:
+                self.texts.append(_Rename(self.names).text(n.value.value))
+                tree.body.remove(n)
+        return _Filed(len(self.texts) - 1).visit(tree)
+
     def _finish(self, tree, stem):
+        if stem == ROOT[0]:
+            tree = self._file(tree)
         cold = _Cold(self.texts)
         tree = cold.visit(tree)
         if stem == ROOT[0]:
             tree.body[1:1] = ast.parse(HELPER).body
         elif cold.done:
             tree.body.insert(0, ast.parse("from . import _text").body[0])
-        tree = _Arguments(self).visit(tree)
+        tree = _Bare().visit(_Arguments(self).visit(tree))
         tree = _Rename(self.names).visit(tree)
         _order(tree)
         return ast.unparse(ast.fix_missing_locations(tree)).replace(KEEP, "") + "\n"
+
+
+def place(name):
+    """Where the look-up of a name begins in a client's table: py/qstr.c, where it keeps two bytes of the hash."""
+    h = 5381
+    for c in name.encode():
+        h = h * 33 & 0xFFFFFFFF ^ c
+    return (h & 0xFFFF or 1) % TABLE
 
 
 def _parse(text):
@@ -194,6 +289,20 @@ def _drop_docstrings(tree):
                 body[0:1] = [] if len(body) > 1 or isinstance(n, ast.Module) else [ast.Pass()]
 
 
+def _drop_shim(tree):
+    # `if sys.implementation.name != "micropython":` of a module: a board needs what follows `else:`
+    body = []
+    for n in tree.body:
+        shim = isinstance(n, ast.If) and ast.unparse(n.test) == "sys.implementation.name != 'micropython'"
+        body += n.orelse if shim else [n]
+    used = {n.id for k in body for n in ast.walk(k) if isinstance(n, ast.Name)}
+    unused = [ast.unparse(k) for k in body if isinstance(k, ast.Import) and k.names[0].name == "sys" and "sys" not in used]
+    # the compiler knows const(), and drops a constant whose name is private
+    if all(n.targets[0].id[0] == "_" for n in body if "const(" in ast.unparse(n)[:40] and isinstance(n, ast.Assign)):
+        unused.append("from micropython import const")
+    tree.body = [n for n in body if ast.unparse(n) not in unused and not ast.unparse(n).startswith("__all__ = ")]
+
+
 class _Rooted(ast.NodeTransformer):
     """Names of the modules that became one are taken from the package itself."""
 
@@ -206,11 +315,20 @@ class _Rooted(ast.NodeTransformer):
         if n.module in ROOT:
             n.module = None
         elif n.module is None:
-            for a in [a for a in n.names if a.name in ROOT]:  # the module itself: it is the package now
-                if len(n.names) > 1:
-                    raise SystemExit("pack.py: %s.py imports %s and others in one statement" % (self.stem, a.name))
-                return ast.Import([ast.alias(NAME, a.asname or a.name)])
+            root = [ast.alias(NAME, a.asname or a.name) for a in n.names if a.name in ROOT]  # a module that is the package now
+            n.names = [a for a in n.names if a.name not in ROOT]
+            return ([ast.Import(root)] if root else []) + ([n] if n.names else [])
         return n
+
+
+class _Filed(ast.NodeTransformer):
+    """FILED is read where it is used."""
+
+    def __init__(self, line):
+        self.line = line
+
+    def visit_Name(self, n):
+        return ast.Call(ast.Name("_line", ast.Load()), [ast.Constant(self.line)], []) if n.id == FILED else n
 
 
 class _Cold(ast.NodeTransformer):
@@ -251,6 +369,19 @@ class _Cold(ast.NodeTransformer):
         return ast.Call(ast.Name("_text", ast.Load()), [ast.Constant(self.texts.index(text)), *args], [])
 
 
+class _Bare(ast.NodeTransformer):
+    """A class with an empty body is made by type(): 32 bytes less each."""
+
+    def visit_ClassDef(self, n):
+        if len(n.body) > 1 or not isinstance(n.body[0], ast.Pass):
+            return self.generic_visit(n)
+        bases = ast.Tuple(n.bases, ast.Load())
+        return ast.Assign(
+            [ast.Name(n.name, ast.Store())],
+            ast.Call(ast.Name("type", ast.Load()), [ast.Constant(n.name), bases, ast.Dict([], [])], []),
+        )
+
+
 class _Rename(ast.NodeTransformer):
     """Every identifier by the map; in strings too, where they are looked up by name."""
 
@@ -268,9 +399,15 @@ class _Rename(ast.NodeTransformer):
         return super().generic_visit(n)
 
     def visit_Constant(self, n):
-        if isinstance(n.value, str) and re.fullmatch(r"[\w :.]+", n.value) and not re.fullmatch(r"[A-Za-z]\w*", n.value):
-            n.value = self.word.sub(lambda m: self.names.get(m[0], m[0]), n.value)
+        if n.value == "big":
+            n.value = "str"  # any text but "little" means that
+        elif isinstance(n.value, str) and re.fullmatch(r"[\w :.]+", n.value) and not re.fullmatch(r"[A-Za-z]\w*", n.value):
+            n.value = self.text(n.value)
         return n
+
+    def text(self, text):
+        """A string with every word in it by the map."""
+        return self.word.sub(lambda m: self.names.get(m[0], m[0]), text)
 
 
 class _Arguments(ast.NodeTransformer):
@@ -282,7 +419,7 @@ class _Arguments(ast.NodeTransformer):
     def visit_FunctionDef(self, n):
         self.generic_visit(n)
         lib = self.library
-        if n.name[0] != "_" or n.name.startswith("__") or n.decorator_list:
+        if n.name not in lib.names and n.name not in OURS or n.name in lib.by_name or n.decorator_list:
             return n
         inside = {x for k in ast.walk(n) for x in _identifiers(k)}
         letters = [x for x in LETTERS + FREE if x not in inside]
@@ -312,7 +449,7 @@ def _order(tree):
     attributes = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
     if len(used) > 128:
         common = [n for n, k in used.most_common() if k > 1 and n in attributes][:100]
-        tree.body.insert(0, ast.parse("lambda: (%s)" % ", ".join("x." + n for n in common)).body[0])
+        tree.body.insert(0, ast.parse("lambda: (%s)" % ", ".join("key." + n for n in common)).body[0])
 
 
 def main(argv):

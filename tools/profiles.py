@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "umqtt5"
 
 # What a node needs only when it listens, sends QoS 2, or asks questions: not in "telemetry".
-LISTENING = ["subs", "topics", "qos2", "chunks", "rpc"]
+LISTENING = ["topics", "qos2", "chunks", "rpc"]
 # What it needs only when it does so in another way than most: not in "typical" either.
 SPECIAL = ["aio", "inbox", "auth", "scram", "simple", "robust", "ws", "upgrade"]
 # All else is what a node that measures and sends needs: QoS 0 and 1, kept connected, TLS, a session that survives sleep.

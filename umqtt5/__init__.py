@@ -1,6 +1,9 @@
-"""umqtt5: an MQTT 5.0 client for MicroPython. Here are its exceptions; MQTTClient is the blocking face (client.py).
+"""umqtt5: an MQTT 5.0 client for MicroPython. Here are its exceptions and MQTTClient, the blocking face.
 
-What belongs here: what the caller can catch besides OSError (transport), ValueError and TypeError (arguments).
+What belongs here: what the caller can catch besides OSError (transport), ValueError and TypeError (arguments); how to wait, with
+select or, for a transport that cannot be polled, by sleeping. What does not: anything about packets. Methods that few nodes use,
+or only to connect, live in modules of their own and are found by __getattr__ on first use (`_LAZY` in core.py), so that they cost
+RAM only then.
 """
 
 import sys
@@ -16,38 +19,29 @@ class MQTTException(Exception):
     """Base of what this library raises besides OSError (transport), ValueError and TypeError (arguments)."""
 
 
+class ResourceError(MQTTException):
+    """A buffer or a table of ours is full, or a call came at a moment when it cannot be served; nothing was sent."""
+
+
 class ProtocolError(MQTTException):
     """The server broke the rules. `reason_code` (int) is what was sent in DISCONNECT; the connection is closed."""
 
-    def __init__(self, reason_code, text=""):
-        super().__init__(reason_code, text)
-        self.reason_code = reason_code
+    def __getattr__(self, name):
+        from .reasons import _known  # only when somebody asks: to raise one takes no memory for a module
+
+        return _known(self, name)
 
     def __str__(self):
-        from .reasons import text
-
-        return text(self)
+        return self._says
 
 
 class Refused(MQTTException):
     """The server said no. `what`: packet name; `reason_code`: ReasonCode; `reason`: Reason String or ""; `props`: list."""
 
-    def __init__(self, what, reason_code, packet, props=()):
-        from .reasons import ReasonCode
-
-        self.what = what
-        self.reason_code = ReasonCode(reason_code, packet)
-        self.props = props
-        self.reason = dict(props).get("reason_string", "")
-        super().__init__(what, reason_code)
-
+    __getattr__ = ProtocolError.__getattr__
     __str__ = ProtocolError.__str__
 
 
-class ResourceError(MQTTException):
-    """A buffer or a table of ours is full, or a call came at a moment when it cannot be served; nothing was sent."""
-
-
-from .client import MQTTClient  # noqa: E402  it needs the exceptions
+from .client import MQTTClient, _unload  # noqa: E402, F401  it needs the exceptions
 
 __all__ = ("MQTTClient", "MQTTException", "ProtocolError", "Refused", "ResourceError")

@@ -26,32 +26,25 @@ _ZEROS = const(b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")  # room for all headers of a r
 _len = len
 
 
-def register(s):
-    """Put the handler of PUBACK into the session."""
-    s._live[4] = puback
-
-
-def puback(s, first, i, end):
+def _handler(s, first, i, end):
     """PUBACK (3.4): frees the record, tells the user. 0 B."""
     b = s._rx
     if first != 0x40:
-        return s.violation(0x81)
+        return s._violation(0x81)
     if end - i != 2 and (end - i < 2 or b[i + 2] and b[i + 2] != 0x10 or end - i > 3 and (b[i + 3] or end - i > 4)):
-        s.check_ack(4, i, end)
-    first = s.find_record(b[i] << 8 | b[i + 1], 1)
+        s._check_ack(4, i, end)
+    first = s._find_record(b[i] << 8 | b[i + 1], 1)
     if first:
-        s.free(first)
-        s.acked(i, end, 4)
+        s._free(first)
+        s._settled(i, end, 4)
     elif not b[i] | b[i + 1]:
-        s.violation(0x82)
+        s._violation(0x82)
 
 
-def acked(self, i, end, packet):
+def _settled(self, i, end, packet):
     """A message is done (or refused): remember a refusal for wait(), tell on_ack. i, end: the acknowledgement in rx."""
     if end - i > 2 and self._rx[i + 2] > 127:
-        from . import outbox
-
-        outbox.refused(self, i, end, packet)
+        self._note_refusal(i, end, packet)
     if self.on_ack:
         self._at = i + 3
         self._to = end
@@ -61,7 +54,7 @@ def acked(self, i, end, packet):
         self.on_ack(self, i, end, packet)
         self._busy = self._at = 0
     if not self._wn:
-        self.pump()
+        self._pump()
 
 
 def _enqueue(self, msg, qos, retain):
@@ -88,21 +81,19 @@ def _go(self):
     # A record was appended: send it, if its turn has come, or at least save it.
     try:
         if self._state == 2 and not self._wn:
-            self.pump()
+            self._pump()
         if self._save:
             self._save_rest(self.image)
     except OSError:  # the message is stored: work() reports the loss
         self._dead()
     except ResourceError:  # the store cannot take it, nothing was sent: take it back
-        from . import outbox
-
-        outbox.take_back(self)
+        self._take_back()
         raise
 
 
 def _record(self, n, flags):
     # The record's header, the fixed header and the topic's length; n: Remaining Length, flags: QoS and RETAIN bits.
-    k = self.next_id()
+    k = self._next_id()
     m = self.image
     i = _len(m)
     m.extend(_ZEROS)  # 15 bytes: cut to what is needed at the end
@@ -131,7 +122,7 @@ def _record(self, n, flags):
     m[i:] = b""
 
 
-def next_id(self):
+def _next_id(self):
     """The next free packet identifier (2.2.1): the last one plus 1; looks for one in use only when it may have come round."""
     m = self.image
     n = m[2] << 8 | m[3]
@@ -141,15 +132,13 @@ def next_id(self):
         if n > 65535:
             n = 1
     else:
-        from . import outbox
-
-        n = outbox.free_id(self, n)
+        n = self._free_id(n)
     m[2] = n >> 8
     m[3] = n & 255
     return n
 
 
-def find_record(self, pid, state):
+def _find_record(self, pid, state):
     """Offset of the record of `pid` in `state` that has been sent (any for state 3 and 4), or 0."""
     m = self.image
     i = _H
@@ -163,7 +152,7 @@ def find_record(self, pid, state):
     return 0
 
 
-def free(self, i, keep=0):
+def _free(self, i, keep=0):
     """Remove the record at offset `i`; keep=1: leave its five bytes (QoS 2, PUBREL is left). 0 B."""
     m = self.image
     n = (m[i + 3] << 8 | m[i + 4]) + (m[i] >> 2 & 4)
@@ -182,36 +171,32 @@ def free(self, i, keep=0):
         m[4] = u >> 8
         m[5] = u & 255
     if self._save and not keep:  # with keep the record is not finished: the caller saves
-        self.persist(0)
+        self._persist(0)
 
 
-def pump(self):
+def _pump(self):
     """Send records from the first unsent one on, as far as Receive Maximum and the socket allow. 0 B. Spec 4.9."""
     m = self.image
     if self._rel:
-        self._rels(self)
+        self._rels()
     i = m[4] << 8 | m[5]
     while i < _len(m) and not self._wn:
-        k = m[i]
-        n = m[i + 3] << 8 | m[i + 4]
-        if k & 7 < 3:
+        k = m[i] & 7
+        if k == 5:
+            self._queued0(i)
+            continue
+        if k < 3:
             if self._flight >= self._rmax:
                 break
-            if k & _QUEUED and not self._fresh(i):
+            if m[i] & _QUEUED and not self._fresh(i):
                 continue  # expired and gone: the next record is at i now
-            k = i + 5 + (k >> 2 & 4)
-            self._mark(k + n)
+        k = i + 5 + (m[i] >> 2 & 4)  # of the packet
+        n = m[i + 3] << 8 | m[i + 4]
+        m[4] = k + n >> 8
+        m[5] = k + n & 255
+        if n:  # else QoS 2, whose PUBLISH is not there any more
             if self._save:  # saved as sent before it is: after a reset it goes out again with DUP
-                self.persist(i)
+                self._persist(i)
             self._flight += 1
             self._write(m, k, n)
-        elif k & 7 == 5:
-            self._queued0(i)
-        else:
-            self._mark(i + 5)
-        i = m[4] << 8 | m[5]
-
-
-def _mark(self, i):
-    self.image[4] = i >> 8
-    self.image[5] = i & 255
+        i = k + n

@@ -10,25 +10,23 @@ ends the queue. One loop at a time. Memory: room + rx + 192 bytes, made once. 0 
 its length twice).
 """
 
-import sys
+from . import subs, wire
 
-from . import receive, wire
-
-_BOARD = sys.implementation.name == "micropython"
 _len = len
 
 
-class Inbox(receive.Message):
+class Inbox(subs.Message):
     """The queue, its iterator and its one message. Record: size (2), first byte of the packet (1), topic with its length ...
     payload.
     """
 
     def __init__(self, s, room):
-        receive.register(s)
-        receive.Message.__init__(self, s)
+        subs.register(s)
+        self._s = s
         self._b = self._tb = q = bytearray(room + _len(s._rx) + 128)
         q[:] = b""
         self._cap = room
+        self._t = 5
         self._now = 0  # size of the record that the body of the loop has
         self._stop = StopIteration(self)
         s._live[3] = self._arrived
@@ -38,7 +36,7 @@ class Inbox(receive.Message):
         """No more messages for this queue; those in it are gone."""
         s = self._s
         s._box = s.on_message = None
-        s._live[3] = receive.publish_in
+        s._live[3] = subs._publish_in
         self._b[:] = b""
         self._resume()
 
@@ -60,25 +58,33 @@ class Inbox(receive.Message):
             s._halt = True
             s.received -= 1
         else:
-            receive.publish_in(s, first, i, end)
+            subs._publish_in(s, first, i, end)
+            s._same = -1  # each packet has to come here
 
     def _put(self, m):
-        # on_message: copy the packet from its topic to its end.
+        # on_message: copy the packet from its topic to its end. Whole objects and cuts: slices would allocate.
         q = self._b
+        n = _len(q) + 3
+        q.extend(b"\0\0\0")
+        q.extend(m._b)
+        q[n + m._e :] = b""
         if m._tb is m._b:
-            _copy(q, m, m._t - 2)
-        else:
-            n = _len(q) + 3
-            _copy(q, m, m._p - (4 if m._f & 6 else 2))
-            q[n : n + 2] = bytes((m._n >> 8, m._n & 255)) + bytes(m.topic())
-            n -= 3
-            q[n] = _len(q) - n >> 8
-            q[n + 1] = _len(q) - n & 255
+            q[n : n + m._t - 2] = b""
+        else:  # the topic is in the alias table
+            q[n : n + m._p - (2 if m._f & 6 else 0)] = bytes((m._n >> 8, m._n & 255)) + bytes(m.topic())
+        n -= 3
+        q[n] = _len(q) - n >> 8
+        q[n + 1] = _len(q) - n & 255
+        q[n + 2] = m._f
 
     def __aiter__(self):
         return self
 
     __anext__ = __iter__ = __await__ = __aiter__
+
+    def throw(self, e, value=None, trace=None):
+        """Its task was cancelled. Here, because MicroPython looks for it, and Message has a __getattr__ that raises."""
+        raise value or e
 
     def __next__(self):
         q = self._b
@@ -86,7 +92,7 @@ class Inbox(receive.Message):
         if self._now:
             q[0 : self._now] = b""
             self._now = 0
-            self._end()
+            self._e = -1
             self._resume()
         if not q:
             if s._state == 2 or s._link:
@@ -94,35 +100,16 @@ class Inbox(receive.Message):
             if s._lost:
                 raise s._lost
             raise StopAsyncIteration
-        self._take(q)
-        self._stop.__traceback__ = None
-        raise self._stop
-
-    def _take(self, q):
-        # The first record is the message now.
+        # the first record is the message now
         self._now = self._e = q[0] << 8 | q[1]
         self._f = q[2]
         self._n = q[3] << 8 | q[4]
-        self._t = 5
-        n = 5 + self._n + (2 if q[2] & 6 else 0)
-        self._p = n if q[n] else 0
-        if self._p:
-            n = wire.vbi(q, n, self._e)
-            n += self._p + wire.vbi_size(n) - 1
-        self._d = n + 1
-
-    def _view(self, b, i, j):
-        return receive.Message._view(self, b if _BOARD else bytes(b), i, j)  # CPython: a view would pin the queue
-
-
-def _copy(q, m, i):
-    # A record of what follows offset i of the message's packet. Whole objects and cuts: slices would allocate.
-    n = _len(q)
-    q.extend(b"\0\0\0")
-    q.extend(m._b)
-    q[n + 3 + m._e :] = b""
-    q[n + 3 : n + 3 + i] = b""
-    i = _len(q) - n
-    q[n] = i >> 8
-    q[n + 1] = i & 255
-    q[n + 2] = m._f
+        i = self._n + (7 if self._f & 6 else 5)
+        self._p = 0
+        if q[i]:
+            self._p = i
+            i = wire.vbi(q, i, self._e)
+            i += self._p + wire.vbi_size(i) - 1
+        self._d = i + 1
+        self._stop.__traceback__ = None
+        raise self._stop

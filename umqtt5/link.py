@@ -38,24 +38,49 @@ def _engine(link, c):
             if c._sock is None:
                 if link._busy:
                     link._dead(None)
-                k = link._start(c)
+                k = 1000 if link.stopped else _diff(link._at, _ticks())
+                if k <= 0:
+                    if c.feed:
+                        c.feed()
+                    k = link._clean
+                    if k is None:
+                        k = not any(c.image[6:10])
+                    link._was = k or c._need_clean
+                    link._busy = True
+                    c.start(k)
+                    k = 1
             else:
                 link._busy = True
-                k = c.work()
-                if not link.up and c._state == 2:
-                    link.up = k = True
+                some = c._work()
+                k = 0
+                if c._state == 2 and not link.up:
+                    link.up = True
                     link._clean = False
                     link._refs = link.error = None
                     link._at = _ticks()
-                    link._next = None if c.session_present or not getattr(c, "_routes", None) else 0
+                    link._subs = [] if c.session_present else list(getattr(c, "_routes", ()))
                     if link.on_up:
                         link.on_up(c, c.session_present)
-                k = 0 if k else link._nothing(c)
+                elif not some:  # the next thing that is due
+                    if link.up and link._subs and not c._wn:  # the server lacks our session: subscribe again, route by route
+                        from . import subs
+
+                        f, options, to, _ = link._subs[0]
+                        if f:
+                            subs._ask(c, 0x82, b"", [(f, options)], to)
+                        link._subs.pop(0)
+                    else:
+                        k = _ticks()
+                        if link.up and link._at is not None and _diff(k, link._at) >= link.steady_ms:
+                            link._at = None
+                            link._spread = 3
+                            link.retries = link._hops = 0
+                        k = max(_diff(c._due, k), 1)
         except (Exception, KeyboardInterrupt, SystemExit) as e:
-            link._run = link._begin
-            if not isinstance(e, (OSError, MQTTException)) or isinstance(e, ResourceError):
-                raise
-            if c._sock is not None and not isinstance(e, OSError):
+            link._run = None
+            if not isinstance(e, OSError) and (
+                c._sock is not None or not isinstance(e, MQTTException) or isinstance(e, ResourceError)
+            ):
                 raise
             c.close(0)
             link._dead(e)
@@ -81,7 +106,7 @@ class Link:
 
     up = _busy = False
     next_ms = 0
-    error = _refs = _home = None
+    error = _run = _refs = _home = None
 
     def __init__(
         self, client, min_ms=1000, max_ms=60000, steady_ms=30000, clean_start=None, random=None, feed=None, on_up=None,
@@ -101,7 +126,6 @@ class Link:
         self.hops = hops
         if feed:
             client.feed = feed
-        self._run = self._begin
         self.start()
 
     def start(self):
@@ -127,82 +151,33 @@ class Link:
             k = self.step()
             if not k:
                 return True
-            left = _diff(t, _ticks())
-            if left <= 0:
+            k = min(k, _diff(t, _ticks()))
+            if k <= 0:
                 return False
-            if k > left:
-                k = left
             if self._busy:
                 self.client._wait(k)
             else:
                 if self.client.feed:
                     self.client.feed()
-                time.sleep_ms(k if k < 400 else 400)
+                time.sleep_ms(min(k, 400))
 
     def step(self):
         """One look without waiting. Returns 0: something was done, call again; or in how many milliseconds to call at the latest
         (earlier when the client's pollable() is ready). Raises as poll()."""
-        if self.client.in_handler():
-            self.client.work()  # raises ResourceError
+        c = self.client
+        if c._in_handler():
+            c._work()  # raises ResourceError
+        if not self._run:  # the first step, or the one after an exception
+            self._run = _engine(self, c).send
         return self._run(None)
-
-    def _begin(self, _):
-        # The first step, or the one after an exception.
-        g = _engine(self, self.client)
-        self._run = g.send
-        return g.send(None)
-
-    def _again(self, c, k):
-        # This server does not have our session: subscribe again, route by route.
-        if k < len(c._routes):
-            f, options, to, _ = c._routes[k]
-            if f:
-                from . import subs
-
-                subs.send(c, 0x82, b"\0", [(f, options)], to)
-            self._next = k + 1
-        else:
-            self._next = None
-        return 0
-
-    def _nothing(self, c):
-        # Nothing came. The next thing that is due.
-        if self.up:
-            if self._next is not None and not c._wn:
-                return self._again(c, self._next)
-            if self._at is not None and _diff(_ticks(), self._at) >= self.steady_ms:
-                self._at = None
-                self._spread = 3
-                self.retries = self._hops = 0
-        k = _diff(c._due, _ticks())
-        return k if k > 0 else 1
-
-    def _start(self, c):
-        k = _diff(self._at, _ticks())
-        if self.stopped or k > 0:
-            return 1000 if self.stopped else k
-        if c.feed:
-            c.feed()
-        k = self._clean
-        if k is None:
-            k = not any(c.image[6:10])
-        self._was = k or c._need_clean
-        self._busy = True
-        c.start(k)
-        return 1
 
     def _dead(self, e):
         # What comes next.
         c = self.client
         self.up = self._busy = False
         self.error = e
-        n = self.min_ms << min(self.retries + self._spread, 20)
-        if self._refs and not isinstance(e, Refused):  # that one cannot be reached: the next that the redirect named
-            c.server, c.port = self._refs.pop(0)
-            n = self.min_ms
-        elif self._home:  # 0x9C holds for one connection
-            c.server, c.port = self._home
-            self._home = None
+        i = min(self.retries + self._spread, 20)
+        self.retries += 1
         a = ""
         if isinstance(e, Refused):
             a = e.reason_code.action
@@ -210,16 +185,22 @@ class Link:
             from .reasons import ReasonCode
 
             a = ReasonCode(c._gone, 14).action
-        self.retries += 1
+        if self._refs and not isinstance(e, Refused):  # that one cannot be reached: the next that the redirect named
+            c.server, c.port = self._refs.pop(0)
+            i = 0
+        elif self._home:  # 0x9C holds for one connection
+            c.server, c.port = self._home
+            self._home = None
         k = a == "retry-later"
         if a == "redirect":
             from . import redirect
 
-            k = not (e and redirect.follow(self, e))
-            if not k:
-                n = self.min_ms
-        n = min(n << k, self.max_ms)
-        k = n >> 1 if k else 0
+            if e and redirect.follow(self, e):
+                i = 0
+            else:
+                k = 1
+        n = min(self.min_ms << i + k, self.max_ms)
+        k *= n >> 1
         self.next_ms = k + self.random(n - k + 1)
         if c._need_clean and not self._was:  # the server had a session that is none of ours: at once, and clean
             self.next_ms = 0

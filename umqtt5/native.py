@@ -9,7 +9,7 @@ instructions instead of 500.
 import sys
 
 
-def get(name):
+def get(name="utf8"):
     """The function of that name, "utf8" or "mask". SyntaxError or NameError where there is no machine code. Keeps 300 B."""
     delattr(sys.modules["umqtt5"], "native")
     del sys.modules["umqtt5.native"]
@@ -39,7 +39,7 @@ def utf8(b:ptr8, i:int, end:int) -> bool:
   elif c == 0:
    return False
  return True"""
-    if name == "mask":
+    if name != "utf8":
         text = """@micropython.viper
 def mask(t:ptr8, i:int, s:ptr8, j:int, n:int, k:ptr8):
  while i < n:

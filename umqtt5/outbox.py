@@ -1,80 +1,13 @@
-"""What publish() and the session image meet seldom, and DISCONNECT and acknowledgements with more than the minimum.
+"""What the session image meets seldom, and DISCONNECT and acknowledgements with more than the minimum.
 
-What belongs here: no connection, a packet of 128 bytes and more, a full image, limits of the server, expiry in the queue, an
-identifier that may be in use, refusals. What does not: anything on each packet.
+What belongs here: QoS 0 without a connection, a full image, limits of the server, expiry in the queue, an identifier that may be
+in use, refusals. What does not: anything on each packet, QoS 0 while connected (slow.py).
 """
 import time
 
-from . import Refused, ResourceError, wire
+from . import ResourceError, strings
 
 _len = len
-
-
-def drain(s):
-    """Wait until the half-written packet has left, at most `timeout` seconds."""
-    t = time.ticks_add(time.ticks_ms(), s._tmo)
-    while not s.flush():
-        if time.ticks_diff(t, time.ticks_ms()) < 0:
-            s.close(0)
-            raise OSError(110, "the server takes no more bytes")
-        s._wait(100)
-
-
-def publish_slow(s, msg, retain):
-    """QoS 0 when the fast path of publish() does not apply: topic and properties stand in tx already."""
-    if s._state != 2:
-        if s._options[0]:
-            return _queue0(s, msg, retain)
-        raise OSError(107, "not connected")
-    if s._err:
-        s.close(0)
-        raise OSError(104, "connection lost")
-    if s._wn:
-        s.drain()
-    n = s._th + 3
-    if n > _len(s._tx):
-        raise ResourceError("topic and properties need %d bytes, tx has %d" % (n, _len(s._tx)))
-    h = _fixed(s, n - 5 + _len(msg), retain)
-    if n + _len(msg) <= _len(s._tx):
-        s._tx[n : n + _len(msg)] = msg
-        n += _len(msg) - h
-        s._write(s._tx, h, n)
-    else:  # the payload follows in place, from the caller's buffer
-        s._write(s._tx, h, n - h)
-        if s._wn:
-            s._wx = msg
-        else:
-            s.sent -= 1
-            s._write(msg, 0, _len(msg))
-        s.drain()
-    s.sent -= 1  # which does not count QoS 0: the fast path has no instructions to spare for it
-    if s._alias:
-        s._alias.sent(s)
-    if not s._wn and not s._err:
-        s._qmax = s._qfast
-    return 0
-
-
-def _fixed(s, n, retain):
-    # The fixed header in tx, so that it ends where the topic begins; n: Remaining Length. Returns its offset.
-    i = 5 - wire.vbi_size(n)
-    check_size(s, n + 6 - i, retain)
-    k = i - 1
-    s._last = 0
-    s._tx[k] = 0x31 if retain else 0x30
-    while n > 127:
-        s._tx[i] = n & 127 | 128
-        n >>= 7
-        i += 1
-    s._tx[i] = n
-    return k
-
-
-def check_size(s, n, retain):
-    if n > s._smax:
-        raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
-    if retain and not s._caps & 4:
-        raise ValueError("retain: the server has Retain Available 0")
 
 
 def _queue0(s, msg, retain):
@@ -101,7 +34,7 @@ def _queued0(s, i):
     n = m[i + 3] << 8 | m[i + 4]
     j = i + 5 + (m[i] >> 2 & 4)
     p = bytes(memoryview(m)[j : j + n])
-    s.free(i)
+    s._free(i)
     if n <= s._smax:
         s._write(p, 0, n)
     else:
@@ -110,6 +43,8 @@ def _queued0(s, i):
 
 def _limits(s, qos, retain):
     """QoS or RETAIN that the server does not take, or a wrong QoS: ValueError, or the QoS lowered by option."""
+    from .slow import check_size
+
     if not 0 < qos < 3:
         raise ValueError("qos: %s is not 0, 1 or 2" % qos)
     check_size(s, 0, retain)
@@ -120,7 +55,9 @@ def _limits(s, qos, retain):
 
 def _room(s, n):
     """Remaining Length n does not fit the server's limit or the image: raise, make room, or True when it is to be dropped."""
-    n += 1 + wire.vbi_size(n)
+    from .slow import _vbi_size, check_size
+
+    n += 1 + _vbi_size(n)
     check_size(s, n, False)
     m = s.image
     n += 9 if s._texp else 5
@@ -135,12 +72,12 @@ def _room(s, n):
             i += 5
         if not s._options[1] or i >= len(m):
             raise ResourceError("the in-flight store is full: %d of %d bytes" % (len(m), s._cap))
-        s.free(i)
+        s._free(i)
         s.dropped += 1
     return False
 
 
-def take_back(s):
+def _take_back(s):
     """Remove the record that was appended last, and was not sent."""
     m = s.image
     i = k = 10
@@ -150,7 +87,7 @@ def take_back(s):
     m[k:] = b""
 
 
-def free_id(s, n):
+def _free_id(s, n):
     """Next free packet identifier after n, and in s._idfree how many after it are free as well."""
     m = s.image
     while True:
@@ -186,29 +123,23 @@ def _fresh(s, i):
     k += 3 + (m[k + 1] << 8 | m[k + 2])
     if m[j] & 6:
         k += 2
+    from . import wire
+
     k = wire.find(m, k, 2)
     v = int.from_bytes(bytes(memoryview(m)[k : k + 4]), "big") - t
     if v <= 0:
         s.dropped += 1
-        s.free(i)
+        s._free(i)
         return False
     m[k : k + 4] = v.to_bytes(4, "big")
     s._stamp(m, i + 5)
     return True
 
 
-def refused(s, i, end, packet):
+def _note_refusal(s, i, end, packet):
     """Keep what an acknowledgement of 0x80 or more says, for wait()."""
     b = s._rx
     s._refused = (b[i] << 8 | b[i + 1], b[i + 2], packet, s.ack_props(i + 3, end, packet) if end - i > 3 else ())
-
-
-def _tell(s, packet_id):
-    # wait() for that message, or all, is over: has one of them been refused?
-    r = s._refused
-    if packet_id is None or r[0] == packet_id:
-        s._refused = None
-        raise Refused("PUBACK" if r[2] == 4 else "PUBREC", r[1], r[2], r[3])
 
 
 def packet_props(s):
@@ -220,7 +151,23 @@ def packet_props(s):
     return []
 
 
-def check_disconnect(s, reason, block):
+def packet_codes(s):
+    """Inside on_suback: the reason codes, one byte for each filter."""
+    return bytes(s._rx[s._to : s._i])
+
+
+def _refuse(s, first, pid):
+    # PUBACK or PUBREC of a message that was refused, with its properties as far as the server takes them.
+    m = s._msg
+    p = fit(s, m.props, 5, first >> 4)
+    if not p or s._wn:
+        return s._ack(first, pid, m.code)
+    p = bytes((pid >> 8, pid & 255, m.code)) + p
+    p = bytes((first,)) + strings.pack(_len(p)) + p
+    s._write(p, 0, _len(p))
+
+
+def _check_disconnect(s, reason, block):
     """Properties of a DISCONNECT as bytes; ValueError for a reason or property that a client may not send (3.14.2)."""
     from . import props, reasons
 
@@ -250,11 +197,11 @@ def fit(s, block, n, packet):
 
 
 def _save_rest(s, m):
-    if m[4] << 8 | m[5] != _len(m):  # pump() has saved what it sent
-        s.persist(m[4] << 8 | m[5])
+    if m[4] << 8 | m[5] != _len(m):  # _pump() has saved what it sent
+        s._persist(m[4] << 8 | m[5])
 
 
-def persist(s, unsent):
+def _persist(s, unsent):
     """Save the image; when the store fails, set the first unsent record back and raise ResourceError. unsent=0: a record was
     removed; what is stored holds more than there is then, at worst a repetition after a reset.
     """
@@ -262,7 +209,8 @@ def persist(s, unsent):
         s.store.save(s.image)
     except OSError as e:
         if unsent:
-            s._mark(unsent)
+            s.image[4] = unsent >> 8
+            s.image[5] = unsent & 255
             raise ResourceError("the store cannot save the session: %s" % e) from None
 
 

@@ -70,7 +70,7 @@ def _put(out, pid, v, name):
         _put(out, 3, v[0], name)
         _put(out, 3, v[1], name)
     elif t > 2 and t < 5:
-        v = wire.check_str(v, name, pid if pid == 8 else t)
+        v = wire.check_str(v, name, t)  # of response_topic: a topic name
         out += len(v).to_bytes(2, "big")
         out += v
     else:
@@ -154,15 +154,16 @@ def decode(buf, i=0):
 
 def get(buf, i, name):
     """Value of the first property `name` in the checked block at `i`, as decode gives it, or None."""
-    e = _find(name)
-    name = str(_NAMES[_NAMES.rfind(b"\n", 0, e) + 1 : e - 1], "utf8")
-    for n, v in decode(buf, i):
-        if n == name:
+    i = decode(buf, i)
+    name = _find(name)
+    for n, v in i:
+        if _find(n) == name:
             return v
 
 
-def given(s, p):
-    """The properties of CONNECT that the constructor of session `s` was given: what they say replaces its options."""
+def _given(s, p):
+    """The properties of CONNECT that the constructor of session `s` was given: what they say replaces its options. Returns them
+    without their length, and their identifiers."""
     p = block(p, 1)
     known = b""
     for name, v in decode(p):
@@ -180,4 +181,4 @@ def given(s, p):
             s._o[name] = v
     if 0x16 in known and 0x15 not in known:
         raise ValueError("authentication_data needs authentication_method")
-    s._o["_given"] = (p[wire.vbi_size(wire.vbi(p, 0, len(p))) :], known)
+    return p[wire.vbi_size(wire.vbi(p, 0, len(p))) :], known

@@ -95,11 +95,45 @@ def sendable(code, packet):
     return _TABLE[_row(code) + 1] & _TABLE[packet] > 7
 
 
-def text(e):
+def _says(e):
     """What a Refused or ProtocolError says."""
-    if hasattr(e, "what"):
+    if len(e.args) > 2:
         return "%s refused: %s (0x%02X) %s" % (e.what, e.reason_code.name, e.reason_code.value, e.reason)
     return "server broke the protocol: %s %s" % (ReasonCode(e.reason_code, 14), e.args[1])
+
+
+def _known(e, name):
+    # The attribute `name` of a Refused(what, reason code, packet, properties) or ProtocolError(reason code, text).
+    a = e.args
+    if name == "_says":
+        return _says(e)
+    if name == "reason_code":
+        return ReasonCode(a[1], a[2]) if len(a) > 2 else a[0]
+    if len(a) > 2:
+        if name == "what":
+            return a[0]
+        if name == "props":
+            return a[3]
+        if name == "reason":
+            return dict(a[3]).get("reason_string", "")
+    raise AttributeError(name)
+
+
+def _up(s, present, block):
+    # Connected: tell the user, with the properties of the CONNACK.
+    k = []
+    if block:
+        from . import props
+
+        k = props.decode(block)
+    s._busy = 1
+    s.on_connect(s, s.userdata, present, ReasonCode(0, 2), k)
+    s._busy = 0
+
+
+def _down(s, by, code, props):
+    # The connection is closed: tell the user.
+    s.on_disconnect(s, s.userdata, by, ReasonCode(code, 14) if by else None, props)
 
 
 class ReasonCode:

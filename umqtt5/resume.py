@@ -5,7 +5,7 @@ not: anything while connected (image.py, outbox.py). Loaded by setup.py when the
 """
 
 
-def restore(s, m):
+def _restore(s, m):
     """Load the session image `m` from the store: True when there was a good one. The store sees how much room there is."""
     store = s.store
     if store.load(m):
@@ -53,7 +53,7 @@ def settle(s, mode):
         if mode == 1 and k == 3 and s.on_ack:  # the server has forgotten it, after it had taken it
             gone.append((m[i + 1] << 8 | m[i + 2], 0x92, 7))
         if k < 3 and n == j or mode < 2 and (k in (3, 4) or not mode and sent and k < 3):
-            s.free(i)
+            s._free(i)
             continue
         if k == 3:
             m[i] |= 0x40
@@ -64,13 +64,12 @@ def settle(s, mode):
             else:
                 m[j] &= 0xF7
         i = n
-    s._mark(10)
+    m[4] = 0
+    m[5] = 10
     s._flight = s._rel
     s._save = save
     if s._rel:
-        from . import qos2
-
-        qos2.register(s)
+        from . import qos2  # noqa: F401  for PUBCOMP: here a lack of memory does no harm
     return gone
 
 
@@ -89,8 +88,19 @@ def trim(s):
         if code:
             cut.append((m[i + 1] << 8 | m[i + 2], code, 4))
             s._refused = cut[-1] + ((),)
-            s.free(i)
+            s._free(i)
             s.dropped += 1
         else:
             i = j + n
     return cut if s.on_ack else []
+
+
+def clear(s, clean, tag):
+    """The old session is over before CONNECT: by Clean Start, of another client, or the server has forgotten it by now."""
+    for k in settle(s, 0 if clean or s.image[6:8] != tag[:2] else 1):
+        s.on_ack(s, *k)
+
+
+def update(s, present):
+    """With the CONNACK: returns what on_ack is to be told later."""
+    return settle(s, 1 + present) + trim(s)

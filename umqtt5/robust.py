@@ -7,31 +7,22 @@ from .simple import MQTTException  # noqa: F401
 class MQTTClient(_B):
     """umqtt.robust's client."""
 
+    def _keep(self, n, f, *a):
+        # f(self, *a), through lost connections; n: how often it is tried, negative: for ever.
+        while n:
+            try:
+                return f(self, *a)
+            except OSError as e:
+                self.log(False, e)
+            self.reconnect()
+            n -= 1
+
     def publish(self, topic, msg, retain=False, qos=0):
         """As simple's, through lost connections: what is stored already goes out again after the reconnect."""
-        pid = -1
-        while True:
-            try:
-                if pid < 0:
-                    pid = self._send(topic, msg, retain, qos)
-                return self._acked(pid)
-            except OSError as e:
-                self.log(False, e)
-            self.reconnect()
+        return self._keep(-1, _B._acked, self._keep(-1, _B._send, topic, msg, retain, qos))
 
     def wait_msg(self):
-        while True:
-            try:
-                return _B.wait_msg(self)
-            except OSError as e:
-                self.log(False, e)
-            self.reconnect()
+        return self._keep(-1, _B.wait_msg)
 
     def check_msg(self, attempts=2):
-        while attempts:
-            try:
-                return _B.check_msg(self)
-            except OSError as e:
-                self.log(False, e)
-            self.reconnect()
-            attempts -= 1
+        return self._keep(attempts, _B.check_msg)

@@ -17,17 +17,18 @@ def _prepare(s, topic):
     if r and (not topic or r[0] == topic) and r[3] is s._sock:
         return r, None
     if not topic:
-        topic = s.client_id if isinstance(s.client_id, str) else bytes(s.client_id).decode()
-        base = names.get(s.connack, 0, "response_information") if s.connack else None
-        topic = (base or "response") + "/" + topic
+        topic = s.client_id
+        if not isinstance(topic, str):
+            topic = bytes(topic).decode()
+        topic = (names.get(s.connack, 0, "response_information") or "response") + "/" + topic
     s._rpc = r = [topic, r[1] if r else 0, {}, s._sock]
 
-    def deliver(message):
+    def _deliver(message):
         for k, v in message.properties():
             if k == "correlation_data" and v in r[2]:
                 r[2][v] = bytes(message.payload())
 
-    return r, deliver
+    return r, _deliver
 
 
 def packet(r, props):

@@ -10,28 +10,30 @@ from hashlib import sha256
 from os import urandom
 
 
-def _pad(key, k):
-    # 64 bytes: the key, hashed if it is longer, filled up with zeros, every byte XORed with k.
+def _pads(key):
+    # The inner and the outer key of HMAC: 64 bytes each, the key, hashed if it is longer, filled up with zeros, XORed.
     if len(key) > 64:
         key = sha256(key).digest()
-    b = bytearray(64)
-    b[: len(key)] = key
+    a = bytearray(64)
+    a[: len(key)] = key
+    b = bytearray(a)
     for i in range(64):
-        b[i] ^= k
-    return b
+        a[i] ^= 0x36
+        b[i] ^= 0x5C
+    return a, b
 
 
 def _hmac(key, msg):
     # HMAC-SHA-256 (RFC 2104); MicroPython has no hmac module.
-    return sha256(_pad(key, 0x5C) + sha256(_pad(key, 0x36) + msg).digest()).digest()
+    a, b = _pads(key)
+    return sha256(b + sha256(a + msg).digest()).digest()
 
 
 def _hi(password, salt, n, feed):
     # PBKDF2 with HMAC-SHA-256, one block (RFC 5802 "Hi"). The two padded keys are made once, each round is two hashes over
     # the same two buffers; about 450 bytes of garbage a round on 32-bit, nothing kept.
-    a = _pad(password, 0x36)
-    b = _pad(password, 0x5C)
-    u = sha256(b + sha256(a + salt + b"\0\0\0\1").digest()).digest()
+    a, b = _pads(password)
+    u = _hmac(password, salt + b"\0\0\0\1")
     a += u
     b += u
     x = int.from_bytes(u, "big")
@@ -46,7 +48,7 @@ def _hi(password, salt, n, feed):
 
 
 def _base64(b):
-    return str(b2a_base64(b)[:-1], "utf-8")
+    return b2a_base64(b)[:-1].decode()
 
 
 class ScramSha256:
@@ -121,12 +123,10 @@ class ScramSha256:
         except UnicodeError:
             data = "?"
         want = self._owed
-        self._owed = True
-        if want is True and not data:
-            return
-        self._owed = None
-        if data[:2] == "e=":
-            raise ValueError("SCRAM: the server says " + data[2:])
-        if want is None or want is True or data.split(",")[0] != "v=" + _base64(want):
-            raise ValueError("SCRAM: the server's signature is wrong or missing")
-        self._owed = True
+        if data or want is not True:
+            self._owed = None
+            if data[:2] == "e=":
+                raise ValueError("SCRAM: the server says " + data[2:])
+            if not want or want is True or data.split(",")[0] != "v=" + _base64(want):
+                raise ValueError("SCRAM: the server's signature is wrong or missing")
+            self._owed = True

@@ -1,81 +1,18 @@
-"""Connecting: CONNECT with its Will, opening the socket, CONNACK.
+"""Connecting: CONNECT, opening the socket, CONNACK.
 
-What belongs here: all that is needed once a connection and not again. Loaded by connect() and set_last_will(); with lean=True
-connect() drops it again. What does not: the constructor's work (construct.py), anything that runs while connected (core.py).
-Imports core, wire; lazily ssl, props, auth.
+What belongs here: all that is needed once a connection and not again. Loaded by connect(); with lean=True connect() drops it
+again. What does not: the constructor's work and the Will (construct.py), a CONNACK that says no (rare.py), anything that runs
+while connected (core.py). Imports core, strings; lazily wire, socket, select, tls, auth, alias, props, reasons, resume, rare.
 """
-import time
+import sys
 
 from micropython import const
 
-from . import MQTTException, Refused, wire
-from .core import load
+from . import MQTTClient, MQTTException, _unload, strings
+from .core import _diff, _ticks, load
 
-_BIG = const(0x0FFFFFFF)
-_NO_SESSION = const(b"\0\0\0\0")  # in place of session_tag()
-
-
-def set_last_will(s, topic, msg, retain=False, qos=0, props=b""):
-    """Will Message of the next connections (3.1.2.5); props: Will properties, dictionary or bytes. ValueError/TypeError."""
-    if topic is not None:
-        topic = wire.check_topic(topic)
-        if not 0 <= qos <= 2:
-            raise ValueError("qos: %s is not 0, 1 or 2" % qos)
-        if props:
-            from . import props as names
-
-            props = names.block(props, 0)
-        topic = (4 | qos << 3 | (32 if retain else 0), (props or b"\0") + _field(topic) + _field(msg, "will message"))
-    s._will = topic
-
-
-def _field(b, what="x", t=4):
-    # With its length in front; t as in wire.check_str().
-    b = wire.check_str(b, what, t)
-    return len(b).to_bytes(2, "big") + b
-
-
-def _connect_packet(s, clean_start):
-    flags = 2 if clean_start else 0
-    body, known = s._given
-    for pid, name in zip(b"\x11\x21\x22", ("session_expiry", "receive_maximum", "topic_alias_maximum")):
-        if s._o[name] and pid not in known:
-            body += bytes((pid,)) + s._o[name].to_bytes(4 if pid == 0x11 else 2, "big")
-    # Maximum Packet Size is what rx holds, unless on_chunk takes what is larger
-    if not s.on_chunk:
-        if 0x27 not in known:
-            body += b"\x27" + s._rl.to_bytes(4, "big")
-        elif s._mps > s._rl:
-            raise ValueError("maximum_packet_size %d: rx has %d bytes" % (s._mps, s._rl))
-    if s.auth:
-        body += b"\x15" + _field(s._method)
-        d = s.auth.first()
-        if d:
-            body += b"\x16" + _field(d)
-    out = _field(s.client_id, "client_id", 3)
-    if s._will:
-        flags |= s._will[0]
-        out += s._will[1]
-    if s.user is not None:
-        flags |= 128
-        out += _field(s.user, "user", 3)
-    if s.password is not None:
-        flags |= 64
-        out += _field(s.password, "password")
-    out = b"\0\4MQTT\5" + bytes((flags, s.keepalive >> 8, s.keepalive & 255)) + wire.pack(len(body)) + body + out
-    return b"\x10" + wire.pack(len(out)) + out
-
-
-def _unload(s):
-    # lean=True: this module is not needed until the next connect. Nothing may hold it.
-    from . import client
-    from .core import Session
-
-    client._unload("setup", "resume")
-    for m in ("start", "set_last_will", "_unload"):
-        if m in Session.__dict__:
-            setattr(Session, m, None)  # the table keeps the value of what is deleted
-            delattr(Session, m)
+_BIG = const(0x0FFFFFFF)  # limits of 2**28 and more are cut to this: as limits they mean "none", as seconds "never"
+_OUT = const(4)  # POLLOUT
 
 
 def start(s, clean_start=True, timeout=None):
@@ -85,226 +22,198 @@ def start(s, clean_start=True, timeout=None):
     """
     if s._state == 2:
         try:
-            s.work()
+            s._work()
         except (OSError, MQTTException):
             pass  # it was lost, and nobody had noticed
     if s._sock is not None:
         raise MQTTException("already connected: disconnect() first")
-    if s._need_clean:
-        clean_start = True
-    p = _connect_packet(s, clean_start)
+    clean_start = clean_start or s._need_clean
+    p = s._given  # its properties
+    if s.on_chunk:
+        p = p[:3]  # without the Maximum Packet Size that rx makes: it takes what is larger
+    elif s._mps > s._rl:
+        raise ValueError("maximum_packet_size %d: rx has %d bytes" % (s._mps, s._rl))
+    p = b"".join(p)
+    if s.auth:
+        from . import auth
+
+        p += auth.block(s, s.auth.first())
+    flags = 2 if clean_start else 0
+    out = b""
+    for k, v, t in ((0, s.client_id, "client_id"), (128, s.user, "user"), (64, s.password, "password")):
+        if v is not None:
+            flags |= k
+            v = strings.check_str(v, t, 4 if k == 64 else 3)  # a password is binary data
+            out += len(v).to_bytes(2, "big") + v
+        if not k and s._will:
+            flags |= s._will[0]
+            out += s._will[1]
+    p = b"\0\4MQTT\5" + (flags << 16 | s.keepalive).to_bytes(3, "big") + strings.pack(len(p)) + p + out
+    p = strings.pack(0x10) + strings.pack(len(p)) + p
     m = s.image
-    tag = session_tag(s)
-    mode = 2
+    tag = _tag(s)
     s._flight = s._rel = 0
-    if clean_start or m[6:8] != tag[:2]:
-        mode = 0
-    elif m[6:10] != tag or s.received and time.ticks_diff(time.ticks_ms(), s._down_at) >= s._expiry * 1000:  # it is over
-        mode = 1
+    v = clean_start or m[6:10] != tag or s.received and _diff(_ticks(), s._down_at) >= s._expiry * 1000
     if len(m) > 10:
         from . import resume  # connack() needs it too: here a lack of memory does no harm
 
-        if mode < 2:
-            for k in resume.settle(s, mode):
-                s.on_ack(s, *k)
-    if mode < 2:
-        m[6:10] = _NO_SESSION
+        if v:
+            resume.clear(s, clean_start, tag)
+    if v:  # the session is over
+        m[6:10] = bytes(4)  # in place of the tag
     s.close(0)
-    s._h = (early,) * 2 + (connack,) + (early,) * 11 + (load, load if s.auth else early)
-    s._i = s._e = 0
-    s._again = s._pong = s._o["session_present"] = False
+    s._h = [connack] * 14 + [load, load if s.auth else connack]
+    s._pong = s._o["session_present"] = False
     if s.topic_alias_maximum:
         s._atab[:] = b""
-    s._due = time.ticks_add(time.ticks_ms(), int(timeout * 1000) if timeout else s._tmo)
-    t = (s._transport or open_socket)(s)
-    s._sock = t
-    s._sr = t.readinto
-    s._sw = t.write
-    s._state = 1
-    if s._pw is not None:
-
-        def write(buf, off, n):  # until the connection stands
-            for _ in s._pw.ipoll(0):
-                s._sw = t.write
-                if s.ssl:
-                    from . import tls
-
-                    s._sw = tls.guard(s, t)
-                _pollers(s, t)
-                return (s._sw)(buf, off, n)
-
-        s._sw = write
-    else:
-        _pollers(s, t)
-    s._rest(p, 0, len(p), 0)
-    s.sent += 1
+    s._due_in((int(timeout * 1000) if timeout else s._tmo) or 1)
     try:
-        s.flush()
-    except OSError:
+        s._sock = t = (s._options[4] or _open_socket)(s)
+        s._sr = t.readinto
+        s._sw = s._opening
+        s._state = 1
+        s._write(p, 0, len(p))
+    except BaseException:
         s.close(0)
         raise
 
 
-def _pollers(s, t):
-    # One poller to read and one to write, made once a connection: modify() would allocate each time.
-    t = getattr(t, "sock", t)
-    s._pr = s._pw = None
-    try:
-        import select
-
-        for ev in (select.POLLOUT, select.POLLIN):
-            p = select.poll()
-            p.register(t, ev)
-            for _ in p.ipoll(0):
-                pass
-            s._pw = s._pr
-            s._pr = p
-    except (ImportError, OSError, TypeError, AttributeError):
-        s._pr = s._pw = None  # not pollable: the faces sleep between looks
-
-
-def open_socket(s):
-    """Open TCP (and TLS) to s.server without waiting for the connection. Leaves the write poller of the raw socket in s._pw."""
+def _open_socket(s):
+    """Open TCP (and TLS) to s.server without waiting for the connection. Leaves the raw socket in s._sock, from where start()
+    closes it when anything fails, and its write poller in s._pw."""
     import select
     import socket
 
-    port = s.port or (8883 if s.ssl else 1883)
-    a = socket.getaddrinfo(s.server, port, 0, socket.SOCK_STREAM)
+    a = socket.getaddrinfo(s.server, s.port or (8883 if s.ssl else 1883), 0, socket.SOCK_STREAM)
     for x in a:
         if x[0] == socket.AF_INET:
             break
     else:
         x = a[0]
-    k = socket.socket(x[0], socket.SOCK_STREAM)
+    s._sock = k = socket.socket(x[0], socket.SOCK_STREAM)
+    k.setblocking(False)
     try:
-        k.setblocking(False)
-        try:
-            k.setsockopt(6, 1, 1)  # TCP_NODELAY, on the raw socket
-        except (OSError, ValueError):
-            pass
-        try:
-            k.connect(x[-1])
-        except OSError as e:
-            if e.args[0] not in (115, 119, 36, 11, 112):  # EINPROGRESS of Linux, lwIP, macOS; EAGAIN; RP2040
-                raise
-        s._pw = p = select.poll()
-        p.register(k, select.POLLOUT)
-        if s.ssl:
-            from . import tls
+        k.setsockopt(6, 1, 1)  # TCP_NODELAY, on the raw socket
+    except (OSError, ValueError):
+        pass
+    try:
+        k.connect(x[-1])
+    except OSError as e:
+        if e.args[0] not in (115, 119, 36, 11, 112):  # EINPROGRESS of Linux, lwIP, macOS; EAGAIN; RP2040
+            raise
+    s._pw = p = select.poll()
+    p.register(k, _OUT)
+    if s.ssl:
+        from . import tls
 
-            k = tls.wrap(s, k)
-    except Exception:
-        k.close()
-        raise
+        k = tls.start(s, k)
     return k
 
 
-def session_tag(s):
-    """Of whom and with which server the session is: 4 bytes of its image."""
+def _opening(s, b, i, n):
+    # The first write of a connection: takes nothing until the raw socket of _open_socket() stands, then makes way for the
+    # transport's own. Makes one poller to write and one to read, once a connection: modify() would allocate each time.
+    t = s._sock
+    k = s._pw
+    if k and not k.poll(0):
+        return None
+    s._sw = t.write
+    if k and s.ssl:
+        from . import tls
+
+        tls.connect(s, t)
+    t = getattr(t, "sock", t)
+    try:
+        import select
+
+        k = _OUT
+        while k:  # and then 1, POLLIN
+            p = select.poll()
+            p.register(t, k)
+            for _ in p.ipoll(0):
+                pass
+            s._pw = s._pr
+            s._pr = p
+            k >>= 2
+    except (ImportError, OSError, TypeError, AttributeError):
+        s._pr = s._pw = None  # not pollable: the faces sleep between looks
+    return (s._sw)(b, i, n)
+
+
+def _tag(s):
+    """Of whom and with which server the session is: 4 bytes of its image, the second and the last one odd."""
     import binascii
 
     tag = b""
     for v in (s.client_id, "%s:%d" % (s.server, s.port)):
-        tag += (binascii.crc32(wire.check_str(v, "server")) & 0xFFFF | 1).to_bytes(2, "big")
+        tag += (binascii.crc32(strings.check_str(v, "server")) & 0xFFFF | 1).to_bytes(2, "big")
     return tag
 
 
-def early(s, first, i, end):
-    # Anything but CONNACK, AUTH and DISCONNECT before the CONNACK (3.2.0-1)
-    s.violation(0x82, "packet type %d before CONNACK" % (first >> 4))
-
-
-def _get(p, pid, default=None):
-    # A property of a checked block: the bytes of a string or of binary data, or an integer; those of 2**28 and more are cut: as
-    # limits they mean "none", as seconds "never".
-    k = wire.find(p, 0, pid)
-    if k < 0:
-        return default
-    p = p[k : wire.skip(p, k - 1)]
-    return p[2:] if wire.TABLE[pid] & 7 > 2 else min(int.from_bytes(p, "big"), _BIG)
-
-
 def connack(s, first, i, end):
-    """CONNACK (3.2): checks it, keeps and obeys each property, settles the session."""
-    b = s._rx
-    n = end - i
-    code = b[i + 1] if n > 1 else 0
-    if first == 0x20 and n == 2 and code:
-        s.close(0)
-        raise Refused("CONNACK", 0x84, 2)  # a server of an older version (3.1.2.2)
-    k = -0x81
-    if first == 0x20 and n > 2 and b[i] < 2:
-        k = wire.walk(b, i + 2, end, 2)
-    if k != end:
-        s.violation(-k if k < 0 else 0x81, "CONNACK")
-    p = bytes(b[i + 2 : end])
-    block = p if n > 3 else b""
-    if code:
-        from . import props, reasons
+    """CONNACK (3.2): checks it, keeps and obeys each property, settles the session.
 
-        if not reasons.legal(code, 2):
-            s.violation(0x81, "CONNACK with reason code 0x%02X" % code)
-        s.close(0)
-        s._o["connack"] = block
-        raise Refused("CONNACK", code, 2, props.decode(block) if block else ())
-    data = _get(p, 0x16)
-    if _get(p, 0x15, s._method if data is None else b"") != s._method:
-        s.violation(0x82, "authentication method")
+    Handler of all other packets too that must not come before it.
+    """
+    b = s._rx
+    m = s.image
+    k = -0x81
+    own = False  # wire.py is here for this only
+    d = {}  # by identifier: the bytes of a string or of binary data, or an integer
+    if first == 0x20 and end - i > 2 and b[i] < 2:
+        k = end
+        if k - i > 3 or b[i + 2]:  # with properties
+            own = "umqtt5.wire" not in sys.modules
+            try:
+                from . import wire
+            except MemoryError:
+                s.close(0)
+                raise
+            k = wire._values(b, i + 2, end, d)
+    if k != end or b[i + 1] or b[i] and not m[7]:  # wrong, a refusal, or Session Present without a session here
+        s._no_connack(first, k, i, end)
+    get = d.get
+    if s.auth or 0x15 in d or 0x16 in d:
+        s._authenticated(get)
     o = s._o
-    if b[i] and s.image[6:10] == _NO_SESSION:
-        o["_need_clean"] = True  # the next connect starts clean
-        s.violation(0x82, "Session Present without a session here")
-    if s.auth:
-        try:
-            s.auth.done(data)
-        except ValueError as e:
-            s.violation(0x80, e.args[0])
-    o["connack"] = block
+    o["connack"] = p = bytes(b[i + 2 : end]) if d else b""
     o["_need_clean"] = None
     o["session_present"] = b[i] == 1
     s._state = 2
     s._h = s._live
     # each limit of this connection (3.2.2.3); the defaults stand when the server says nothing
-    s._rmax = _get(p, 0x21, 65535)
-    s._smax = _get(p, 0x27, _BIG)
-    o["_amax"] = _get(p, 0x22, 0)
-    k = 0
-    for n in b"\x2a\x29\x28\x25":
-        k = k << 1 | _get(p, n, 1)
-    s._caps = k << 2 | _get(p, 0x24, 2)
-    s.keepalive_now = _get(p, 0x13, s.keepalive)
-    o["_expiry"] = _get(p, 0x11, s.session_expiry)
-    s._qfast = min(len(s._tx) - 3, 129, s._smax)
+    s._rmax = get(0x21, 65535)
+    s._smax = k = get(0x27, _BIG)
+    o["_amax"] = n = get(0x22, 0)
+    s._caps = get(0x2A, 1) << 5 | get(0x29, 1) << 4 | get(0x28, 1) << 3 | get(0x25, 1) << 2 | get(0x24, 2)
+    s.keepalive_now = get(0x13, s.keepalive)
+    o["_expiry"] = get(0x11, s.session_expiry)
+    s._qfast = min(len(s._tx) - 3, 129, k)
     s._odd = s._pb  # CONNECT itself was half written
-    if s._options[3] and s._amax:
-        from . import alias
-
-        alias.Out(s)
-    k = _get(p, 0x12)
+    if n and s._options[3]:
+        s._alias_begin()
+    k = get(0x12)
     if k and not s.client_id:
         o["client_id"] = k.decode()
-    s.image[6:10] = session_tag(s)
+    m[6:10] = _tag(s)
     gone = ()
-    if len(s.image) > 10:
+    if len(m) > 10:
         from . import resume
 
-        gone = resume.settle(s, 2 if b[i] else 1) + resume.trim(s)
+        gone = resume.update(s, b[i])
     if s._save:
-        s.store.save(s.image)
+        s.store.save(m)
     s.flush()
-    s.set_due(time.ticks_ms())
+    s._due_in()
+    if s.lean:  # not needed until the next connect; nothing may hold it
+        _unload("setup", "resume", "tls")
+        if own:  # else another module holds it: it would be there twice
+            _unload("wire")
+        MQTTClient.start = MQTTClient._opening = None  # the table keeps the value of what is deleted
+        del MQTTClient.start, MQTTClient._opening
     if s.on_connect:
-        from . import reasons
+        from .reasons import _up
 
-        k = []
-        if block:
-            from . import props
-
-            k = props.decode(block)
-        s._busy = 1
-        s.on_connect(s, s.userdata, b[i], reasons.ReasonCode(0, 2), k)
-        s._busy = 0
+        _up(s, b[i], p)
     for k in gone:
         s.on_ack(s, *k)
-    if s._state == 2 and not s._wn and len(s.image) > 10:
-        s.pump()

@@ -14,13 +14,13 @@ the server is told); QoS 2 works; PINGREQ is sent by itself where a keepalive wa
 import time
 
 from . import MQTTClient as _B
-from . import MQTTException, ProtocolError, Refused
-
-_V3 = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4, 0x87: 5}  # CONNACK: reason code -> return code of 3.1.1
+from . import MQTTException, ProtocolError, Refused, wire
 
 
 class MQTTClient(_B):
     """umqtt.simple's client. ssl: as there (True: not verified), or as umqtt5.MQTTClient's; ssl_params: of older versions."""
+
+    from .extra import wait_msg  # here, because robust.py calls the class's
 
     DELAY = 2
     DEBUG = False
@@ -31,11 +31,11 @@ class MQTTClient(_B):
         if ssl is True:
             p = ssl_params or {}
             ssl = {"verify": bool(p.get("cert_reqs"))}
-            for k, v in (("key", "key"), ("cert", "cert"), ("server_hostname", "server_hostname"), ("ca", "cadata")):
-                if p.get(v):
-                    ssl[k] = p[v]
-        for k in ("rx", "inflight"):
-            options.setdefault(k, 2048)
+            for k in ("key", "cert", "server_hostname", "cadata"):
+                if p.get(k):
+                    ssl["ca" if k == "cadata" else k] = p[k]
+        options.setdefault("rx", 2048)
+        options.setdefault("inflight", 2048)
         _B.__init__(self, client_id, server, port, user, password, keepalive, ssl or None, **options)
 
     def _lazy(self, name):
@@ -44,24 +44,29 @@ class MQTTClient(_B):
     def connect(self, clean_session=True, timeout=None):
         """Connect; returns whether the server kept a session. MQTTException(1..5) when refused, OSError."""
         self.close(0)
-        if 0x11 not in self._given[1]:  # the constructor's props say nothing about it
+        k = self._given
+        if wire.find(wire.pack(len(k[0])) + k[0], 0, 0x11) < 0:  # the constructor's props say nothing about it
             self._o["session_expiry"] = 0 if clean_session else 0xFFFFFFFF
+            k[1] = b"" if clean_session else b"\x11\xff\xff\xff\xff"
         self._o["_expiry"] = self.session_expiry
         try:
             return _B.connect(self, clean_session, timeout)
         except Refused as e:
-            raise MQTTException(_V3.get(e.reason_code.value, e.reason_code.value)) from None
+            k = e.reason_code.value
+            if 0x83 < k < 0x89:  # the return codes of 3.1.1 for 0x84, 0x85 ...: 1, 2, 4, 5, 3
+                k = 0x35421 >> 4 * (k - 0x84) & 15
+            raise MQTTException(k) from None
 
-    def work(self):
-        """As Session.work(); what ends the connection is an OSError, which is what programs for umqtt expect."""
+    def _work(self):
+        """As MQTTClient.check_msg(); what ends the connection is an OSError, which is what programs for umqtt expect."""
         try:
-            return _B.work(self)
+            return _B._work(self)
         except (Refused, ProtocolError) as e:
-            if self.in_handler() or self._state or isinstance(e, Refused) and e.what == "CONNACK":
+            if self._in_handler() or self._state or isinstance(e, Refused) and e.what == "CONNACK":
                 raise
             raise OSError(104, str(e)) from None
 
-    check_msg = work
+    check_msg = _work
 
     def publish(self, topic, msg, retain=False, qos=0):
         """Send; at QoS 1 and 2 wait until it is acknowledged, without a bound. In a callback: return once stored."""
@@ -73,7 +78,7 @@ class MQTTClient(_B):
         return _B.publish(self, topic, msg, retain, qos)
 
     def _acked(self, pid):
-        while pid and not self.in_handler() and self.pending(pid):
+        while pid and not self._in_handler() and self.pending(pid):
             self.poll(1000)
         if pid and self._refused and self._refused[0] == pid:
             self.wait(pid)  # raises it
@@ -84,11 +89,11 @@ class MQTTClient(_B):
 
         if self._cb is None:
             raise AssertionError("Subscribe callback is not set")
-        if self.in_handler():
-            subs.subscribe_start(self, [(topic, qos)])
-            return
         try:
-            subs.subscribe(self, topic, qos)
+            if self._in_handler():
+                subs.subscribe_start(self, [(topic, qos)])
+            else:
+                subs.subscribe(self, topic, qos)
         except Refused as e:
             raise MQTTException(e.reason_code.value) from None
 
@@ -99,7 +104,7 @@ class MQTTClient(_B):
 
     def log(self, in_reconnect, e):
         if self.DEBUG:
-            print("mqtt reconnect: %r" % e if in_reconnect else "mqtt: %r" % e)
+            print(("mqtt reconnect: %r" if in_reconnect else "mqtt: %r") % e)
 
     def is_conn_issue(self):
         """True when the connection is lost."""

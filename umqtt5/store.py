@@ -14,8 +14,8 @@ Flash writes, one save each:   QoS 1: 2 a message (published, acknowledged)     
 With write_ahead=False the client saves nothing by itself: call store.save(client.image) before a deep sleep.
 """
 
-from binascii import crc32
-from struct import pack_into, unpack_from
+import binascii
+import struct
 
 from micropython import const
 
@@ -23,66 +23,19 @@ _H = const(10)  # bytes before the image
 _SEQ = const(0x3FFF)
 
 
-class Store:
-    """Base: slots numbered from 0; `_read(k)` -> bytes of slot k, `_write(k, image)` puts the header `_h` and the image there."""
-
-    _slots = 2
-    _seq = 0
-    error = ""  # why load() refused what is stored: text for people, "" when nothing was stored or all is well
-    where = ""
-
-    def load(self, image):
-        """Fill `image` (a bytearray, its length is the room there is) with the newest whole one that is stored.
-
-        Returns True, or False: nothing there, or nothing that is whole and of this layout; `error` tells then. Allocates the
-        size of the slots for a moment, and the store's own buffer. Raises OSError (medium), ValueError (image too large for it).
-        """
-        self._h = bytearray(_H)
-        cap = len(image)
-        best = None
-        self.error = ""
-        for k in range(self._slots):
-            b = self._read(k)
-            if not any(b):
-                continue
-            n = 0
-            if len(b) >= _H:
-                magic, q, n, crc = unpack_from(">HHHI", b)
-            s = memoryview(b)[_H : _H + n]
-            if not n or magic != 0x5301:
-                e = "not a session image, or one of another version"
-            elif len(s) < n or q % self._slots != k or crc32(s, q << 16 | n) != crc:
-                e = "damaged"
-            else:
-                e = ""
-                if best is None or q - self._seq & _SEQ < 0x2000:
-                    best = bytes(s)
-                    self._seq = q
-            if e and not self.error:
-                self.error = "stored session in %s is refused (%s): a new one is started" % (self.where, e)
-        if best is not None:
-            self.error = ""
-        self._room(max(cap, len(best or b"")) + _H)
-        if best is None:
-            return False
-        image[:] = best
-        return True
-
-    def save(self, image):
-        """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
-        q = self._seq + 1 & _SEQ
-        n = len(image)
-        pack_into(">HHHI", self._h, 0, 0x5301, q, n, crc32(image, q << 16 | n))
-        self._write(q % self._slots, image)
-        self._seq = q
-
-
-class FileStore(Store):
+class FileStore:
     """Session image in the file `path`, with room for both slots from the start and kept open; close() at the end.
 
     Power loss: littlefs (the default of both boards) keeps either state by itself; on FAT give slot=4096, so that the slots share
     no erase block. Where the system has os.fsync it is called on each save. Raises OSError.
     """
+
+    # Another medium has its own __init__ and these, with slots numbered from 0: `_read(k)` -> bytes of slot k; `_room(n, best)`
+    # makes slots of n bytes, best: the image that was read; `_write(k, image)` puts the header `_h` and the image there.
+
+    _slots = 2
+    _seq = 0
+    error = ""  # why load() refused what is stored: text for people, "" when nothing was stored or all is well
 
     def __init__(self, path, slot=0):
         self.where = path
@@ -96,18 +49,56 @@ class FileStore(Store):
 
         self._sync = getattr(os, "fsync", None)
 
+    def load(self, image):
+        """Fill `image` (a bytearray, its length is the room there is) with the newest whole one that is stored.
+
+        Returns True, or False: nothing there, or nothing that is whole and of this layout; `error` tells then. Allocates the
+        size of the slots for a moment, and the store's own buffer. Raises OSError (medium), ValueError (image too large for it).
+        """
+        self._h = bytearray(_H)
+        best = self.error = ""
+        for k in range(self._slots):
+            b = self._read(k)
+            if any(b):
+                n = 0
+                if len(b) >= _H:
+                    magic, q, n, crc = struct.unpack_from(">HHHI", b)
+                b = b[_H : _H + n]
+                e = "damaged"
+                if not n or magic != 0x5301:
+                    e = "not a session image, or one of another version"
+                elif len(b) == n and q % self._slots == k and binascii.crc32(b, q << 16 | n) == crc:
+                    if not best or q - self._seq & _SEQ < 0x2000:
+                        best = b
+                        self._seq = q
+                    continue
+                if not self.error:
+                    self.error = "stored session in %s is refused (%s): a new one is started" % (self.where, e)
+        self._room(max(len(image), len(best)) + _H, best)
+        if not best:
+            return False
+        self.error = ""
+        image[:] = best
+        return True
+
+    def save(self, image):
+        """Write the image over the older slot: one write of the medium. Allocates 32 B (the checksum). Raises OSError."""
+        q = self._seq + 1 & _SEQ
+        n = len(image)
+        struct.pack_into(">HHHI", self._h, 0, 0x5301, q, n, binascii.crc32(image, q << 16 | n))
+        self._write(q % self._slots, image)
+        self._seq = q
+
     def _read(self, k):
         self._f.seek(k * self._cap)
         return self._f.read(self._cap)
 
-    def _room(self, n):
-        # Slots of n bytes. Slot 0 does not move; so the newest image goes there first, and slot 1 is lost.
-        s = self._cap
+    def _room(self, n, best):
+        # Slot 0 does not move; so the newest image goes there first, and slot 1 is lost.
         n = max(n, self.slot)
-        if n > s:
-            if self._seq & 1:
-                b = self._read(1)
-                self.save(b[_H : _H + (b[4] << 8 | b[5])])
+        if n > self._cap:
+            if best and self._seq & 1:
+                self.save(best)
             f = self._f
             f.seek(0, 2)
             f.write(bytes(2 * n - f.tell()))
@@ -130,7 +121,7 @@ class FileStore(Store):
 
 
 def __getattr__(name):
-    if not name.endswith("Store"):
+    if "Store" not in name:
         raise AttributeError(name)
     from . import store_esp32
 

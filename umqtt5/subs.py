@@ -1,196 +1,298 @@
-"""SUBSCRIBE, UNSUBSCRIBE, SUBACK, UNSUBACK.
+"""SUBSCRIBE and its SUBACK; inbound PUBLISH: Message, checks, delivery, acknowledgement.
 
-What belongs here: asking for messages, the table of subscriptions (which serves routing, and link.py). What does not:
-messages (receive.py), the rules of topic filters (topics.py).
+What belongs here: asking for messages, the table of subscriptions (which serves routing, and link.py), and everything between
+the parser and the handler. What does not, and is loaded when it is met: filters with wildcards or options (topics.py), all else
+about subscriptions (extra.py), messages with properties and methods of Message that few handlers call (message.py), QoS 2
+(qos2.py), inbound topic aliases (alias.py), chunks (chunks.py).
+
+A route is (filter, options byte, handler or None, (front, head) or None); the filter is b"" where a slot is free.
 """
 
+import sys
 import time
 
-from . import Refused, receive, wire
+from . import strings
 
-try:
-    from micropython import front  # CPython: ports/host
-except ImportError:
+_len = len
 
-    def front(b, n):
-        """What can be compared with a bytearray: the first n bytes of b, in place. (startswith() takes bytes only.)"""
-        return memoryview(b)[:n]
+
+class Message:
+    """The message being delivered: one object, reused. Valid until the handler returns; afterwards its methods raise ValueError.
+
+    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup (all but is_topic from message.py, once they
+    are loaded). 16 B (32-bit): topic, payload, which are views of rx and must not be kept: copy them with bytes() (on CPython a
+    kept view raises ValueError, on a board it shows later bytes).
+    """
+
+    # _b: where payload and properties are; _tb: where the topic is (rx, or the alias table). Offsets there: _t topic, _n its
+    # length, _p property block (0: none), _r first Subscription Identifier (0: none), _d payload. _f: first byte of the packet.
+    # _to: what the identifier stands for.
+    _e = -1  # end of the payload while a handler runs
+    _to = None
+    _is = ()  # this message's topic, when it is one that was checked before
+    _expect = None  # what a message that was subscribed to without wildcards begins with, see _ask()
+
+    def __getattr__(self, name):
+        # What is not here is in message.py.
+        from . import message
+
+        setattr(Message, name, getattr(message, name))
+        return getattr(self, name)
+
+    def is_topic(self, topic: bytes) -> bool:
+        """True when the topic equals these bytes."""
+        if topic is self._is:  # compared when the packet came
+            return self._e >= 0
+        if self._n == _len(topic) and self._e >= 0 and self._tb.startswith(topic, self._t):
+            if topic.__class__ is bytes:
+                self._is = topic  # valid, so the next packet with this topic needs no check
+            return True
+        return False
+
+    def _view(self, b, i, j):
+        if self._e < 0:
+            raise ValueError("message is gone: copy what you keep before the handler returns")
+        return memoryview(b)[i:j]
+
+    def topic(self) -> memoryview:
+        return self._view(self._tb, self._t, self._t + self._n)
+
+    def payload(self) -> memoryview:
+        return self._view(self._b, self._d, self._e)
+
+
+_front = memoryview  # what can be compared with a bytearray, in place (startswith() takes bytes only)
+if sys.implementation.name != "micropython":  # CPython: ports/host
+    from micropython import front as _front
+
+    _front.lend(Message)  # its views end with the handler
 
 
 def register(s):
-    """Put this module's handlers into the session."""
-    receive.register(s)
-    h = s._live
-    h[9] = h[11] = suback
+    """Put this module's handlers into the session; the first time it makes the Message."""
+    if s._msg is None:
+        s._msg = Message()
+        s._routes = []
+        s._routed = False
+        s._live[3] = _publish_in
+        s._live[9] = s._live[11] = _granted
+    s._same = -1
+    s._ready = False
+    s._msg._is = ()
 
 
-def suback(s, first, i, end):
-    """SUBACK (3.9) and UNSUBACK (3.11): checks it, ends the wait, tells on_suback. Ignored when nobody waits for it."""
+def _handler(s, first, i, end):
+    # of the first PUBLISH, SUBACK or UNSUBACK
+    register(s)
+    s._live[first >> 4](s, first, i, end)
+
+
+# ---------------------------------------------------------------- PUBLISH
+
+
+def _publish_in(s, first, i, end):
+    """PUBLISH (3.3): check, deliver, acknowledge. 0 B at QoS 0, 1 and 2, with what the handler asks for free of charge.
+
+    Of a packet that the parser has not taken yet (chunks.py) what stands before the payload: returns its packet identifier.
+    """
     b = s._rx
-    packet = first >> 4
-    k = -0x81
-    if not first & 15 and end - i > 3:
-        k = wire.walk(b, i + 2, end, packet)
-    if k < 0:
-        s.violation(-k)
-    pid = b[i] << 8 | b[i + 1]
+    m = s._msg
+    s._same = -1
+    m._b = m._tb = b
+    m._f = first
+    m._p = m._r = m.code = 0
+    m._to = None
+    if end - i < 3 or first & 6 == 6 or first & 14 == 8:
+        s._violation(0x81)
+    first &= 6
+    n = b[i] << 8 | b[i + 1]
     i += 2
-    if not pid or s._noinfo and b[i]:
-        s.violation(0x82)
-    codes = bytes(b[k:end])
-    for n in codes:
-        if n > (2 if packet == 9 else 0):  # the codes of a good day need no table
-            from . import reasons
-
-            if not reasons.legal(n, packet):
-                s.violation(0x81)
-    w = s._acks and s._acks.get(pid)
-    if not w or w[0] != packet:
-        return
-    del s._acks[pid]
-    if len(w[1]) != len(codes):
-        s.violation(0x82, "wrong number of reason codes")
-    w[2] = codes
-    if b[i]:
-        from . import props
-
-        w[3] = props.decode(b, i)
-    for r, n in zip(w[1], codes):
-        if r and (n > 127) == (packet == 9):  # refused, or unsubscribed: the slot is free again
-            r[0] = b""
-            r[2] = None
-    if s.on_suback:
-        s._codes = codes
-        s._at = i
-        s._to = k
-        s._busy = 1
-        s.on_suback(s, pid, packet)
-        s._busy = s._at = 0
-
-
-def packet_codes(s):
-    """Inside on_suback: the reason codes, one byte for each filter."""
-    return s._codes
+    m._t = i
+    m._n = n
+    n += i
+    if n + (first and 2) >= end:
+        s._violation(0x81)
+    if n != i and (n - i != _len(m._is) or not b.startswith(m._is, i)):
+        _check_topic(s, i, n)
+    i = n
+    n = 0
+    if first:
+        n = b[i] << 8 | b[i + 1]
+        if not n:
+            s._violation(0x82)
+        i += 2
+    if b[i] or not m._n:
+        s._properties(i, end)
+    else:
+        m._d = i + 1
+    if end != s._i:
+        return n
+    if first & 4 or first and s.strict:
+        return s._qos2_in(n)
+    if m._expect and not first and not s._routed:
+        # Its topic was subscribed to: _work() will know the next message like this one by its header.
+        i, b = m._expect
+        b[1] = end - 2 & 127
+        if i == b:
+            s._front = i
+            s._head = b
+            s._same = end
+    _deliver(s, m)
+    if n and s._sock is not None:
+        _finish(s, 0x40, n)
 
 
-def _check(s, f, qos=0, no_local=False, retain_as_published=False, retain_handling=0):
-    # One filter with its options, checked against the rules and the server's limits: (filter, options byte).
-    f = wire.check_str(f, "topic filter")
-    if not 0 <= qos <= 2 or not 0 <= retain_handling <= 2:
-        raise ValueError("qos and retain_handling are 0, 1 or 2")
-    k = 0
-    if f.startswith(b"$share/"):
-        if no_local:
-            raise ValueError("no_local: not with $share (3.8.3-4)")
-        k = 32
-    if b"+" in f or b"#" in f:
-        k |= 8
+def _check_topic(s, i, end):
+    # The topic at i of rx: a filter without wildcard is a topic that was checked already, else look at each byte.
+    m = s._msg
+    m._is = ()
+    m._expect = None
+    k = _len(s._routes)
+    while k:
+        k -= 1
+        r = s._routes[k]
+        if _len(r[0]) == end - i and r[3] and m._b.startswith(r[0], i):
+            m._is = r[0]
+            m._expect = r[3]
+            return
+    k = strings.topic_name(m._b, i, end)
     if k:
-        from .topics import topic_filter
-    if not f or k and topic_filter(f, 0, len(f)):
-        raise ValueError("topic filter %s: empty, or wildcard or share name misplaced" % f)
-    if k & ~s._caps:
-        raise ValueError("topic filter %s: the server lacks wildcards or shared filters" % f)
-    return f, qos | (4 if no_local else 0) | (8 if retain_as_published else 0) | retain_handling << 4
+        s._violation(k)
 
 
-def subscribe_start(s, filters, props=b"", to=None):
+def _deliver(s, m):
+    """To the handlers of its subscription identifiers, of matching filters, to on_message, or to the callback of umqtt.simple."""
+    m._e = s._i
+    if not (m._r and s._by_id(m)) and not (s._routed and s._match(m)):
+        f = s.on_message or s._cb
+        if f:
+            f(m)
+    m._e = -1
+
+
+def _finish(s, first, pid):
+    """PUBACK or PUBREC for a delivered message."""
+    if s._msg.code:
+        s._refuse(first, pid)
+    else:
+        s._ack(first, pid)
+
+
+def _ack(s, first, pid, reason=0):
+    """Send an acknowledgement in its shortest form (3.4.2.1). 0 B."""
+    a = s._a
+    a[0] = first
+    a[2] = pid >> 8
+    a[3] = pid & 255
+    a[4] = reason
+    reason = 5 if reason else 4
+    a[1] = reason - 2
+    if s._wn:  # a handler's own publish is half written: the engine stands still until this went out after it
+        s._owed = reason
+        s.sent += 1
+    else:
+        s._write(a, 0, reason)
+
+
+# ---------------------------------------------------------------- SUBSCRIBE
+
+
+def _granted(s, first, i, end):
+    """SUBACK (3.9) and UNSUBACK (3.11): ends the wait. Here: all filters granted, no more to say."""
+    b = s._rx
+    if first == 0x90 and end - i > 3 and not b[i + 2] and not s.on_suback:
+        pid = b[i] << 8 | b[i + 1]
+        w = s._acks and s._acks.get(pid)
+        codes = bytes(b[i + 3 : end])
+        if w and w[0] == 9 and _len(w[1]) == _len(codes) and max(codes) < 3:
+            w[2] = codes
+            del s._acks[pid]
+            s._same = -1
+            return
+    s._suback(first, i, end)
+
+
+def subscribe_start(s, filters, props=b"", to=None, _first=0x82):
     """Send SUBSCRIBE for `filters`, a list of (filter, qos) or (filter, qos, {option: value}); returns its packet identifier.
 
     Does not wait: on_suback tells. Raises ValueError/TypeError before a byte is sent, OSError when not connected. 3.8.
     """
-    return _start(s, 0x82, filters, props, to)
-
-
-def unsubscribe_start(s, filters, props=b""):
-    """Send UNSUBSCRIBE for a list of filters; returns its packet identifier. As subscribe_start(). 3.10."""
-    return _start(s, 0xA2, filters, props)
-
-
-def _start(s, first, filters, p, to=None):
     if s._state != 2:
         raise OSError(107, "not connected")
-    register(s)
     if not filters:
         raise ValueError("give at least one topic filter")  # 3.8.3-2, 3.10.3-2
-    if p:
-        from . import props
-
-        p = props.block(p, first >> 4)
-        if wire.find(p, 0, 11) >= 0 and (to or not s._caps & 16):
-            raise ValueError("subscription_identifier: `to` makes its own, or the server has none")
+    props = s._sub_props(props, to, _first) if props else b""
     out = []
     for x in filters:
-        if first == 0xA2:
-            x = x, 0
-        out.append(_check(s, x[0], x[1], **(x[2] if len(x) > 2 else {})))
-    return send(s, first, p or b"\0", out, to)
+        f = strings.check_str(x[0], "topic filter")
+        k = x[1]
+        if _len(x) > 2 or not 0 <= k <= 2 or strings.topic_name(f, 0, _len(f)) or f[0] == 36:  # "$"
+            k = s._check_filter(f, k, **dict(*x[2:]))
+        out.append((f, k))
+    return _ask(s, _first, props, out, to)
 
 
-def send(s, first, p, filters, to):
-    """SUBSCRIBE or UNSUBSCRIBE with property block `p` of these (filter, options byte), in one write from a buffer of its own."""
-    if to and s._caps & 16:  # subscription identifier: 1 + the index of the route
-        p = p[wire.vbi_size(wire.vbi(p, 0, len(p))) :] + b"\x0b" + wire.pack(1 + find(s, filters[0][0]))
-        p = wire.pack(len(p)) + p
+def _ask(s, first, p, filters, to):
+    """SUBSCRIBE or UNSUBSCRIBE with properties `p` (without their length) of these (filter, options byte), in one write from a
+    buffer of its own.
+    """
+    register(s)
+    own = b""
+    routes = list(s._routes)
+    if to:
+        s._routed = not s._caps & 16
+        if not s._routed:  # subscription identifier: 1 + the index of the route
+            own = strings.pack(11) + strings.pack(1 + _route(routes, filters[0][0]))
+    if s._wn:
+        s._drain()
+    pid = s._next_id()
+    p = strings.pack(_len(p) + _len(own)) + p + own
     for f, options in filters:
-        p += len(f).to_bytes(2, "big") + f
+        head = _len(f).to_bytes(2, "big") + f
+        p += head
         if first == 0x82:
             p += bytes((options,))
-    n = 2 + len(p)
-    first = bytes((first,)) + wire.pack(n)
-    n += len(first)
+            if _len(f) > 59 or strings.topic_name(f, 0, _len(f)):
+                head = None
+            else:  # a topic: what its QoS 0 messages begin with
+                head = bytearray((0x30, 0)) + head + strings.pack(_len(own)) + own
+                head = _front(s._rx)[: _len(head)], head
+            k = _route(routes, f)
+            routes[k : k + 1] = [(f, options, to, head)]
+    p = bytes((first,)) + strings.pack(2 + _len(p)) + pid.to_bytes(2, "big") + p
+    n = _len(p)
     if n > s._smax:
         raise ValueError("packet of %d bytes: the server's Maximum Packet Size is %d" % (n, s._smax))
-    if s._wn:
-        s.drain()
-    pid = s.next_id()
-    if not s._acks:
-        s._acks = {}
-    routes = []
-    for f, options in filters:
-        routes.append(_route(s, f, options, to, first[0] == 0x82))
-    s._acks[pid] = [(first[0] >> 4) + 1, routes, None, ()]
-    s._write(first + pid.to_bytes(2, "big") + p, 0, n)
+    s._routes = routes
+    s._acks = s._acks or {}
+    s._acks[pid] = [(first >> 4) + 1, filters, None, ()]
+    s._write(p, 0, n)
     return pid
 
 
-def find(s, f):
+def _route(routes, f):
     """Index of the route of filter `f`: its own from before, a free one, or a new one behind all others."""
-    k = len(s._routes)
-    for i in range(k):
-        r = s._routes[i][0]
-        if r == f:
-            return i
-        if not r:
-            k = i
+    for g in (f, b""):
+        k = 0
+        for r in routes:
+            if r[0] == g:
+                return k
+            k += 1
     return k
 
 
-def _route(s, f, options, to, keep):
-    # The route of filter `f`, put there when `keep`; None when it has none.
-    r = s._routes
-    k = find(s, f)
-    if keep:
-        if k == len(r):
-            r.append([])
-        if to:
-            s._routed = True
-            s._ready = False
-        head = None
-        if b"+" not in f and b"#" not in f and len(f) < 60:  # a topic: what a QoS 0 message without properties begins with
-            head = bytearray((0x30, 0, 0, len(f))) + f + b"\0"
-            head = front(s._rx, len(head)), head
-        r[k][:] = f, options, to, head
-    elif k == len(r) or not r[k][0]:
-        return None
-    return r[k]
+def subscribe(s, topic, qos=0, to=None, props=b"", timeout=None, _first=0x82, **options):
+    """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
 
-
-def _wait(s, timeout, start, *args):
-    # Send, wait for the acknowledgement, return its codes; one filter alone that is refused raises Refused.
-    if s.in_handler():
-        s.work()  # raises ResourceError
-    pid = start(s, *args)
+    `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter
+    (granted QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8,
+    3.9.
+    """
+    if isinstance(topic, (str, bytes)):
+        topic = [(topic, qos, options) if options else (topic, qos)]
+    if s._in_handler():
+        s._work()  # raises ResourceError
+    pid = subscribe_start(s, topic, props, to, _first)
     w = s._acks[pid]
     try:
         t = time.ticks_add(time.ticks_ms(), int((timeout or s.timeout) * 1000))
@@ -203,26 +305,7 @@ def _wait(s, timeout, start, *args):
         if s._acks:
             s._acks.pop(pid, None)
         raise
-    if len(w[2]) == 1 and w[2][0] > 127:
-        raise Refused("SUBACK" if w[0] == 9 else "UNSUBACK", w[2][0], w[0], w[3])
-    return w[2]
-
-
-def subscribe(s, topic, qos=0, to=None, no_local=False, retain_as_published=False, retain_handling=0, props=b"", timeout=None):
-    """Subscribe to a filter, or to a list of (filter, qos) or (filter, qos, {option: value}), and wait for the SUBACK.
-
-    `to`: handler(message) of these filters, found by subscription identifier. Returns the reason codes, one byte a filter
-    (granted QoS, or 0x80 and more). Raises Refused when a single filter is refused, ValueError, OSError (time, network). 3.8,
-    3.9.
-    """
-    if isinstance(topic, (str, bytes)):
-        options = {"no_local": no_local, "retain_as_published": retain_as_published, "retain_handling": retain_handling}
-        topic = [(topic, qos, options)]
-    return _wait(s, timeout, subscribe_start, topic, props, to)
-
-
-def unsubscribe(s, topic, props=b"", timeout=None):
-    """Unsubscribe from a filter or a list of filters and wait for the UNSUBACK; returns its reason codes. Raises as
-    subscribe().
-    """
-    return _wait(s, timeout, unsubscribe_start, [topic] if isinstance(topic, (str, bytes)) else topic, props)
+    k = w[2]
+    if _len(k) == 1 and k[0] > 127:
+        s._denied(w)
+    return k

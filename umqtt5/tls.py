@@ -34,7 +34,7 @@ def decode(b, what):
     return out or [b]
 
 
-def wrap(s, k):
+def start(s, k):
     """The TLS socket around `k`; nothing is sent yet. ValueError for a bad mapping or certificate, OSError for a missing file."""
     import ssl
 
@@ -42,25 +42,27 @@ def wrap(s, k):
     name = s.server
     if not hasattr(c, "wrap_socket"):
         o = {} if c is True else dict(c)
-        ca = o.pop("ca", None)
-        cert = o.pop("cert", None)
-        key = o.pop("key", None)
-        name = o.pop("server_hostname", None) or name
-        verify = o.pop("verify", None)
+        get = o.pop
+        ca = get("ca", None)
+        cert = get("cert", None)
+        key = get("key", None)
+        verify = get("verify", None)
+        name = get("server_hostname", None) or name
         if o or key and not cert:
             raise ValueError("ssl: key without cert, or unknown: " + ", ".join(o))
         c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         system = hasattr(c, "load_default_certs")
         if verify is None:
             verify = ca or system
-        if verify and not ca and not system:
-            raise ValueError("ssl: verify needs ca, the authority's certificate")
         c.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-        if verify and ca:
-            for d in decode(ca, b"CERTIFICATE"):
-                c.load_verify_locations(cadata=d)
-        elif verify:
-            c.load_default_certs()
+        if verify:
+            if ca:
+                for d in decode(ca, b"CERTIFICATE"):
+                    c.load_verify_locations(cadata=d)
+            elif system:
+                c.load_default_certs()
+            else:
+                raise ValueError("ssl: verify needs ca, the authority's certificate")
         if cert:
             key = key or cert
             if not system:
@@ -70,8 +72,8 @@ def wrap(s, k):
     return c.wrap_socket(k, server_hostname=name, do_handshake_on_connect=False)
 
 
-def guard(s, t):
-    """The write of the handshake; its read is put in place. Both are the plain ones again once the server has sent something."""
+def connect(s, t):
+    """Put write and read of the handshake in place. Both are the plain ones again once the server has sent something."""
 
     def io(*a):
         try:
@@ -85,17 +87,20 @@ def guard(s, t):
                 s._sw = t.write
             return n
         except (OSError, ValueError) as e:
-            text = " ".join(str(e).split())
-            low = text.lower()
-            if "verify" in low or "x509" in low or "the certificate" in low:
-                if time.gmtime()[0] < 2024:
-                    text += " (the clock is not set: set it first, certificates have dates)"
-                text = "server certificate refused: " + text
-            elif not e.args or e.args[0] in (32, 104, -30592):  # mbedtls: a fatal alert, if it was read before the end was seen
-                text = "closed by the server: it may want a client certificate (cert, key), or another one"
-            elif not isinstance(e, ValueError) and e.args[0] in (101, 110, 111, 113):
-                raise  # TCP's own
-            raise OSError(5, "TLS: " + text) from None
+            n = e
+        text = " ".join(str(n).split())
+        k = text.lower()
+        if "verify" in k or "x509" in k or "the certificate" in k:
+            if time.gmtime()[0] > 2023:
+                raise OSError(5, "TLS: server certificate refused: " + text)
+            raise OSError(
+                5, "TLS: server certificate refused: %s (the clock is not set: set it first, certificates have dates)" % text
+            )
+        k = n.args[0] if n.args else 32
+        if k in (32, 104, -30592):  # mbedtls: a fatal alert, if it was read before the end was seen
+            raise OSError(5, "TLS: closed by the server: it may want a client certificate (cert, key), or another one")
+        if k in (101, 110, 111, 113):  # TCP's own
+            raise n
+        raise OSError(5, "TLS: " + text)
 
-    s._sr = io
-    return io
+    s._sr = s._sw = io

@@ -95,7 +95,7 @@ c.connect()
 
 def out():
     """With publish_from()."""
-    load("outbox", "publication")
+    load("slow", "publication")
     c.publish_from("warm/up", Reader(), 300, False, 1)
     c.wait()
     a = used()
@@ -107,7 +107,7 @@ def out():
 
 def back():
     """To on_chunk."""
-    load("receive", "chunks")
+    load("subs", "chunks")
     state = [0, 0]
 
     def on_chunk(m, offset, total):

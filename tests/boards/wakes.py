@@ -84,7 +84,7 @@ def wake(k):
     options = {"drop": None}  # the image is full after some bad luck: then publish() must say so
     if how < 2:
         left = roll(420)
-        options["transport"] = lambda c: Cut(setup.open_socket(c), left, how)
+        options["transport"] = lambda c: Cut(setup._open_socket(c), left, how)
     s = {"wifi": [{"ssid": "home", "password": "secret"}], "server": "127.0.0.1", "port": a["port"], "sleep": "deep",
          "store": "rtc", "qos": 2, "interval": 60, "ntp": "", "inflight": 1000, "watchdog": 30}  # fmt: skip
     import settings

@@ -66,12 +66,12 @@ def test_public_names_are_the_same():
         modules = [m for m in profiles.modules("everything") if m not in ("__init__", "native", *pack.ROOT)]
         r = mpy.run(LOOK.format(modules=["", *modules]), path=[mpy.build(packed=packed)])
         assert r.code == 0, r.stderr
-        return {line for line in r.stdout.splitlines() if not re.search(r"[ .]_", line)}
+        return {x for x in r.stdout.splitlines() if not re.search(r"[ .]_", x) and x.split()[1] not in pack.INTERNAL}
 
     plain, packed = look(False), look(True)
     assert len(plain) > 300
-    # the modules that became one are not attributes of the package any more
-    assert {x for x in plain - packed if x.split()[1] not in pack.ROOT} == set()
+    # not there any more: the modules that became one; what only the compiler needs
+    assert {x for x in plain - packed if x.split()[1] not in (*pack.ROOT, "const", "sys")} == set()
 
 
 RAISE = """
@@ -98,13 +98,32 @@ def test_texts_of_exceptions_are_read_from_the_file(tmp_path):
 def test_texts_are_where_the_numbers_say():
     files = pack.Library().pack()
     texts = files.pop(pack.TEXTS).splitlines()
-    used, reader = set(), pack.Library().names["_text"]
+    used, readers = set(), [pack.Library().names[n] for n in ("_text", "_line")]
     for name, text in files.items():
         for n in ast.walk(ast.parse(text)):
-            if isinstance(n, ast.Call) and getattr(n.func, "id", "") == reader:
+            if isinstance(n, ast.Call) and getattr(n.func, "id", "") in readers and isinstance(n.args[0], ast.Constant):
                 used.add(n.args[0].value)
         assert "_text" not in text, name
     assert used == set(range(len(texts))) and len(texts) > 50
+
+
+def together(library):
+    """Names that become the same name although they stand in one module."""
+    words = {}
+    for stem, tree in library.trees.items():
+        words.setdefault("" if stem in pack.ROOT else stem, set()).update(re.findall(r"\b[a-z_]\w*\b", ast.unparse(tree)))
+    old = {}
+    for name, new in library.names.items():
+        old.setdefault(new, []).append(name)
+    assert sum(len(names) > 1 for names in old.values()) > 10  # else there is nothing to see here
+    return [both for names in old.values() for w in words.values() if len(both := w.intersection(names)) > 1]
+
+
+def test_names_that_meet_in_a_module_stay_different():
+    library = pack.Library()
+    assert together(library) == []
+    library.names["_in_handler"] = library.names["_sw"]  # and this would be seen
+    assert {"_in_handler", "_sw"} in together(library)
 
 
 def test_a_call_of_an_attribute_stays_one():

@@ -8,7 +8,7 @@ time.sleep_ms(1300)     # later
 
 import time as real
 
-_MODULES = ("core", "client", "extra", "link", "outbox", "rpc", "setup", "subs")
+_MODULES = ("core", "client", "image", "extra", "link", "outbox", "rpc", "setup", "slow", "subs", "waiting")
 
 
 def part(name):

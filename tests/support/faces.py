@@ -23,11 +23,11 @@ def _wait(awaitable, ms=60000):
 
 async def _tick(c):
     if c._state == 1:
-        c.work()
+        c._work()
         if c._state == 2:
             c._start_tasks()
-    if not c._lost:  # its reader may be due at the same time, and have found the end before us
-        c._step()  # it looks every 5 ms only: the server in memory cannot be polled
+    if c._state == 2 and not c._lost:  # its reader may be due at the same time, and have found the end before us
+        c._turn(None)  # it looks every 5 ms only: the server in memory cannot be polled
     await asyncio.sleep_ms(0)
 
 
@@ -68,7 +68,7 @@ def _method(name):
         async def inside():
             return await function(self, *a, **k)
 
-        if self._busy:  # a handler does not wait
+        if self._in_handler():  # which does not wait
             return function(self, *a, **k)
         return _wait(inside()) or 0
 

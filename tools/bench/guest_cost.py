@@ -23,7 +23,7 @@ def fuel():
 
 def fuel_of(sock, pre, f, n=10):
     t = 0
-    for i in range(-3, n):
+    for i in range(-8, n):
         pre()
         a = fuel()
         b = fuel()

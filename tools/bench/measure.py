@@ -25,12 +25,15 @@ PEERS = (  # pip cannot download the first, which has neither setup.py nor pypro
 )  # fmt: skip
 GUEST = ("operations", "guest_cost", "guest_ram", "guest_rate")
 ORDER = (
-    ("umqtt5", "core, client"), ("umqtt5.wire", "wire"), ("umqtt5.construct", "construct"), ("umqtt5.setup", "setup"),
-    ("umqtt5.publication", "publication"), ("umqtt5.subs", "subs"), ("umqtt5.qos2", "qos2"), ("umqtt5.topics", "topics"),
-    ("umqtt5.reasons", "reasons"),
-    ("umqtt5.props", "props"), ("umqtt5.alias", "alias"), ("umqtt5.chunks", "chunks"), ("umqtt5.auth", "auth"),
-    ("umqtt5.rpc", "rpc"), ("umqtt5.link", "link"), ("umqtt5.redirect", "redirect"), ("umqtt5.store", "store"),
-    ("umqtt5.tls", "tls"), ("umqtt5.ws", "ws"), ("umqtt5.upgrade", "upgrade"), ("umqtt5.scram", "scram"),
+    ("umqtt5", "core, client, strings"), ("umqtt5.construct", "construct"), ("umqtt5.setup", "setup"),
+    ("umqtt5.image", "image"), ("umqtt5.outbox", "outbox"), ("umqtt5.slow", "slow"), ("umqtt5.publication", "publication"),
+    ("umqtt5.wire", "wire"), ("umqtt5.subs", "subs"), ("umqtt5.qos2", "qos2"), ("umqtt5.message", "message"),
+    ("umqtt5.topics", "topics"), ("umqtt5.rare", "rare"), ("umqtt5.resume", "resume"), ("umqtt5.extra", "extra"),
+    ("umqtt5.waiting", "waiting"), ("umqtt5.reasons", "reasons"), ("umqtt5.props", "props"), ("umqtt5.alias", "alias"),
+    ("umqtt5.chunks", "chunks"), ("umqtt5.auth", "auth"), ("umqtt5.rpc", "rpc"), ("umqtt5.link", "link"),
+    ("umqtt5.redirect", "redirect"), ("umqtt5.store", "store"), ("umqtt5.tls", "tls"), ("umqtt5.ws", "ws"),
+    ("umqtt5.upgrade", "upgrade"), ("umqtt5.scram", "scram"), ("umqtt5.inbox", "inbox"), ("umqtt5.aio", "aio"),
+    ("umqtt5.simple", "simple"), ("umqtt5.robust", "robust"),
 )  # fmt: skip
 
 
@@ -81,8 +84,10 @@ def tree(with_peers=True):
     shutil.copytree(mpy.build(FLAGS) / "umqtt5", target / "umqtt5")
     for name in GUEST:
         (target / (name + ".py")).write_text(mpy.pack.Library().rename((HERE / (name + ".py")).read_text()))
-    compile_to(target / "operations.py", "operations.py")
-    (target / "operations.py").unlink()
+    for name in ("operations", "guest_ram"):
+        compile_to(target / (name + ".py"), name + ".py")
+        (target / (name + ".py")).unlink()
+    (target / "ram.py").write_text("import guest_ram\n")
     found = with_peers and peers()
     if found:
         shutil.copytree(found / "umqtt", target / "umqtt")
@@ -122,7 +127,7 @@ def allocation(target, unix):
 
 
 def _used(target, *args):
-    return int(guest(target, "guest_ram.py", *[str(a) for a in args])[0][0])
+    return int(guest(target, "ram.py", *[str(a) for a in args])[0][0])
 
 
 def ram(target):
@@ -132,22 +137,21 @@ def ram(target):
     """
     base = _used(target, "base", 1)
     out = {"profile": {}, "module": {}, "object": {}, "peer": {}}
-    for point in ("import", "construct", "publishing", "lean", "typical"):
+    for point in ("import", "construct", "publishing", "lean", "typical", "announced", "announced, lean"):
         one, two = _used(target, point, 1), _used(target, point, 2)
         out["profile"][point] = one - base - (two - one)
         out["object"][point] = two - one
-    names = []
-    before = _used(target, "modules", 0, "sys")
-    for name, short in ORDER:
-        names.append(name)
-        now = _used(target, "modules", 1, *names)
+    names = " ".join(name.split(".")[-1] for name, _ in ORDER)  # a name has at most 255 characters
+    before = _used(target, "modules", 0, names, 0)
+    for i, (_, short) in enumerate(ORDER):
+        now = _used(target, "modules", 0, names, i + 1)
         out["module"][short] = now - before
         out["profile"]["every module"] = out["profile"].get("every module", 0) + now - before
         before = now
     if (target / "umqtt").exists():
-        before = _used(target, "modules", 0, "umqtt.simple")
-        out["peer"]["umqtt.simple"] = _used(target, "modules", 1, "umqtt.simple") - before
-        out["peer"]["umqtt.simple and robust"] = _used(target, "modules", 1, "umqtt.simple", "umqtt.robust") - before
+        peers = [_used(target, "modules", 0, "umqtt simple robust", i) for i in (1, 2, 3)]
+        out["peer"]["umqtt.simple"] = peers[1] - peers[0]
+        out["peer"]["umqtt.simple and robust"] = peers[2] - peers[0]
     return out
 
 

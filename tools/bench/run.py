@@ -42,7 +42,7 @@ TEXT = {
     "publishing": "connected, publishing QoS 0 and 1, ping, everything loaded",
     "lean": "the same with `lean=True`",
     "typical": "and subscriptions, QoS 2",
-    "every module": "every module of the library (board drivers and asyncio apart)",
+    "every module": "every module of the library (`native` and the ports apart)",
 }
 
 
@@ -110,6 +110,10 @@ def ram_table(raw):
         rows.append((TEXT[name], n, "%g KB" % limit, "yes" if n <= limit * 1024 else "**no**"))
     out = table(["RAM of code, 32-bit, bytes kept", "B", "goal", "reached"], rows)
     p = ram["peer"]
+    out += (
+        "\n\nWith a server whose CONNACK has properties, as mosquitto's has: publishing %d B, with `lean=True` %d B."
+        % (ram["profile"]["announced"], ram["profile"]["announced, lean"])
+    )
     if p:
         out += "\n\nThe same day, measured in the same way: " + ", ".join("%s %d B" % x for x in p.items()) + " (MQTT 3.1.1)."
     out += (

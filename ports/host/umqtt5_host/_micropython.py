@@ -136,14 +136,43 @@ class RingIO:
         del self._data[:]
 
 
-class front:  # noqa: N801 (the name is a function's on a board)
-    """The first bytes of a bytearray, for a comparison with another one. A memoryview would forbid that it is resized."""
+class front:  # noqa: N801 (a function's name)
+    """front(buf)[:n], the first n bytes of a bytearray, for a comparison with another one, as memoryview(buf)[:n] on a board.
 
-    def __init__(self, buf, n):
+    Here that would forbid that it is resized.
+    """
+
+    def __init__(self, buf):
         self._buf = buf
+
+    def __getitem__(self, n):
+        return self
 
     def __eq__(self, head):
         return head is not None and self._buf.startswith(head)
+
+    @staticmethod
+    def lend(cls):
+        """Let the views that a class's method _view(buf, i, j) makes end when the attribute _e of their object becomes negative.
+
+        A board cannot end a view. Here they are views of a copy: one of `buf` itself would forbid that it is resized.
+        """
+        view = cls._view
+
+        def _view(self, buf, i, j):
+            v = view(self, bytes(buf[i:j]), 0, j - i)
+            self.__dict__.setdefault("_views", []).append(v)
+            return v
+
+        def set_end(self, e):
+            self._end = e
+            if e < 0:
+                for v in self.__dict__.pop("_views", ()):
+                    v.release()
+
+        cls._view = _view
+        cls._end = cls._e
+        cls._e = property(lambda self: self._end, set_end)
 
 
 def window(buf, off, n):

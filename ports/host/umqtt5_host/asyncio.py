@@ -21,6 +21,7 @@ works on both; on MicroPython it allocates nothing beyond what its IOQueue does.
 """
 
 import asyncio as _asyncio
+import inspect
 import sys
 import types
 from asyncio import *  # noqa: F403
@@ -28,12 +29,18 @@ from asyncio import CancelledError, TimeoutError
 
 from . import select
 
-__all__ = list(_asyncio.__all__) + ["sleep_ms", "wait_for_ms", "ThreadSafeFlag", "core", "coroutine", "DONE", "Gate"]
-coroutine = types.coroutine  # for a generator that is awaited: on MicroPython every generator can be
+__all__ = list(_asyncio.__all__) + ["sleep_ms", "wait_for_ms", "ThreadSafeFlag", "core", "coroutines", "DONE", "Gate"]
 
 
 def __getattr__(name):
     return getattr(_asyncio, name)
+
+
+def coroutines(cls):
+    """The generators that methods of `cls` make can be awaited, as on MicroPython every generator can be."""
+    for f in vars(cls).values():
+        if inspect.isgeneratorfunction(f):
+            types.coroutine(f)  # marks its code
 
 
 def sleep_ms(ms):
