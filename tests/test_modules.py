@@ -8,7 +8,7 @@ from support.session import connected, settle
 from support.t import eq, rows
 from umqtt5 import MQTTClient
 
-LATER = "image receive subs qos2 outbox slow rare resume props reasons alias publication link extra".split()
+LATER = "image subs message qos2 outbox slow rare resume props reasons alias publication link extra".split()
 
 
 def loaded():
@@ -27,6 +27,25 @@ def test_a_node_that_publishes_qos_0_has_the_core_only():
     settle(c)
     eq(loaded(), ["image"])
     c.disconnect()
+
+
+def test_reading_a_message_loads_nothing():
+    """Second test of this file: what a handler may call for nothing costs nothing the first time either."""
+    c, peer = connected()
+    got = []
+
+    def read(m):
+        buf = bytearray(2)
+        got.append((m.startswith(b"t"), m.payload_len(), m.byte(0), m.int(), m.copy_into(buf), m.qos(), m.retain(), m.dup()))
+        got.append((m.is_topic(b"t"), bytes(m.topic()), bytes(m.payload())))
+
+    c.on_message = read
+    c.subscribe("t")
+    before = loaded()
+    peer.send(P.publish("t", b"42"))
+    settle(c)
+    eq(got, [(True, 2, 52, 42, 2, 0, 0, 0), (True, b"t", b"42")])
+    eq(loaded(), before)
 
 
 def test_what_is_needed_once_is_dropped_and_comes_back():

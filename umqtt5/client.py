@@ -39,7 +39,8 @@ class MQTTClient:
     def __init__(self, *args, **options):
         from . import construct
 
-        construct.construct(self, *args, **options)  # and is gone again
+        construct.construct(self, *args, **options)
+        _unload("construct")
 
     def __getattr__(self, name):
         # What is not in the instance: options (construct.py); handlers that are not set (on_...): 0 B. Methods: _lazy().

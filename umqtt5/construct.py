@@ -128,7 +128,6 @@ def construct(
         "_last", "_sw", "_sock", "_qmax",
     ) + tuple(d):  # fmt: skip
         setattr(s, k, d[k])  # the hottest first: nearest to their places
-    _unload("construct")
 
 
 def set_last_will(s, topic, msg, retain=False, qos=0, props=b""):

@@ -1,74 +1,13 @@
 """What few messages have and few handlers ask for; each becomes a method of Message or Session when it is first called.
 
-What belongs here: methods of Message besides is_topic(), topic() and payload(); properties of an inbound PUBLISH and delivery by
-subscription identifier. What does not: what every message needs (subs.py). 0 B once loaded, but for properties() and reject().
+What belongs here: properties of an inbound PUBLISH, delivery by subscription identifier, properties() and reject() of Message.
+What does not: its other methods, what every message needs (subs.py). 0 B once loaded, but for properties() and reject().
 """
 
 from . import wire
 
 _vbi = wire.vbi
 _skip = wire.skip
-
-
-def startswith(self, prefix: bytes) -> bool:
-    """True when the topic begins with these bytes."""
-    return self._n >= len(prefix) and self._tb.startswith(prefix, self._t)
-
-
-def payload_len(self):
-    return self._e - self._d
-
-
-def byte(self, i):
-    """Byte `i` of the payload."""
-    n = self._e - self._d
-    if not 0 <= i < n:
-        raise IndexError("payload has %d bytes" % n)
-    return self._b[self._d + i]
-
-
-def int(self):  # noqa: A001
-    """The payload as decimal digits with an optional sign; ValueError when it is anything else."""
-    i = self._d
-    e = self._e
-    n = 0
-    c = self._b[i] if i < e else 0
-    i += c == 45 or c == 43
-    while True:
-        k = self._b[i] - 48 if i < e else -1
-        if not 0 <= k < 10:
-            raise ValueError("payload is not a number")
-        n = n * 10 + k
-        i += 1
-        if i == e:
-            return -n if c == 45 else n
-
-
-def copy_into(self, buf):
-    """Copy the payload to the front of `buf`; returns its length. ValueError when it does not fit."""
-    d = self._d
-    n = self._e - d
-    i = len(buf)  # a call inside the next statement would make the frame too large
-    if n > i:
-        raise ValueError("payload of %d bytes, room for %d" % (n, i))
-    i = n
-    b = self._b
-    while i > 0:
-        i -= 1
-        buf[i] = b[d + i]
-    return n
-
-
-def qos(self):
-    return self._f >> 1 & 3
-
-
-def retain(self):
-    return self._f & 1
-
-
-def dup(self):
-    return self._f >> 3 & 1
 
 
 def properties(self) -> list:

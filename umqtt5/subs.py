@@ -2,8 +2,8 @@
 
 What belongs here: asking for messages, the table of subscriptions (which serves routing, and link.py), and everything between
 the parser and the handler. What does not, and is loaded when it is met: filters with wildcards or options (topics.py), all else
-about subscriptions (extra.py), messages with properties and methods of Message that few handlers call (message.py), QoS 2
-(qos2.py), inbound topic aliases (alias.py), chunks (chunks.py).
+about subscriptions (extra.py), messages with properties, delivery by identifier, refusals (message.py), QoS 2 (qos2.py), inbound
+topic aliases (alias.py), chunks (chunks.py).
 
 A route is (filter, options byte, handler or None, (front, head) or None); the filter is b"" where a slot is free.
 """
@@ -19,9 +19,9 @@ _len = len
 class Message:
     """The message being delivered: one object, reused. Valid until the handler returns; afterwards its methods raise ValueError.
 
-    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup (all but is_topic from message.py, once they
-    are loaded). 16 B (32-bit): topic, payload, which are views of rx and must not be kept: copy them with bytes() (on CPython a
-    kept view raises ValueError, on a board it shows later bytes).
+    0 B: is_topic, startswith, payload_len, byte, int, copy_into, qos, retain, dup. 16 B (32-bit): topic, payload, which are
+    views of rx and must not be kept: copy them with bytes() (on CPython a kept view raises ValueError, on a board it shows later
+    bytes).
     """
 
     # _b: where payload and properties are; _tb: where the topic is (rx, or the alias table). Offsets there: _t topic, _n its
@@ -33,7 +33,7 @@ class Message:
     _expect = None  # what a message that was subscribed to without wildcards begins with, see _ask()
 
     def __getattr__(self, name):
-        # What is not here is in message.py.
+        # properties() and reject() are in message.py.
         from . import message
 
         setattr(Message, name, getattr(message, name))
@@ -48,6 +48,59 @@ class Message:
                 self._is = topic  # valid, so the next packet with this topic needs no check
             return True
         return False
+
+    def startswith(self, prefix: bytes) -> bool:
+        """True when the topic begins with these bytes."""
+        return self._n >= _len(prefix) and self._tb.startswith(prefix, self._t)
+
+    def payload_len(self):
+        return self._e - self._d
+
+    def byte(self, i):
+        """Byte `i` of the payload."""
+        n = self._e - self._d
+        if not 0 <= i < n:
+            raise IndexError("payload has %d bytes" % n)
+        return self._b[self._d + i]
+
+    def int(self):  # noqa: A001
+        """The payload as decimal digits with an optional sign; ValueError when it is anything else."""
+        i = self._d
+        e = self._e
+        n = 0
+        c = self._b[i] if i < e else 0
+        i += c == 45 or c == 43
+        while True:
+            k = self._b[i] - 48 if i < e else -1
+            if not 0 <= k < 10:
+                raise ValueError("payload is not a number")
+            n = n * 10 + k
+            i += 1
+            if i == e:
+                return -n if c == 45 else n
+
+    def copy_into(self, buf):
+        """Copy the payload to the front of `buf`; returns its length. ValueError when it does not fit."""
+        d = self._d
+        n = self._e - d
+        i = _len(buf)  # a call inside the next statement would make the frame too large
+        if n > i:
+            raise ValueError("payload of %d bytes, room for %d" % (n, i))
+        i = n
+        b = self._b
+        while i > 0:
+            i -= 1
+            buf[i] = b[d + i]
+        return n
+
+    def qos(self):
+        return self._f >> 1 & 3
+
+    def retain(self):
+        return self._f & 1
+
+    def dup(self):
+        return self._f >> 3 & 1
 
     def _view(self, b, i, j):
         if self._e < 0:
