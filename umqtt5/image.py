@@ -1,7 +1,7 @@
 """The session image: all that must survive a cut, a reset, a deep sleep, in one bytearray.
 
 What belongs here: the in-flight store, the offline queue and the replay: they are the same records; PUBACK. Loaded when a node
-publishes with QoS 1 or 2, subscribes, or has records from before: then these are methods of core.Session. What does not belong
+publishes with QoS 1 or 2, subscribes, or has records from before: then these are methods of MQTTClient. What does not belong
 here: the socket (core.py), saving (store.py), what seldom happens to a record (outbox.py), QoS 2 (qos2.py).
 
 The bytearray `image`, capacity made at construction:

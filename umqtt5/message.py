@@ -1,4 +1,4 @@
-"""What few messages have and few handlers ask for; each becomes a method of Message or Session when it is first called.
+"""What few messages have and few handlers ask for; each becomes a method of Message or MQTTClient when it is first called.
 
 What belongs here: properties of an inbound PUBLISH, delivery by subscription identifier, properties() and reject() of Message.
 What does not: its other methods, what every message needs (subs.py). 0 B once loaded, but for properties() and reject().

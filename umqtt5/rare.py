@@ -1,4 +1,4 @@
-"""What the engine of core.py meets seldom; each function becomes a method of Session when it is first called (_LAZY).
+"""What the engine of core.py meets seldom; each function becomes a method of MQTTClient when it is first called (_LAZY).
 
 What belongs here: inbound packets of 128 bytes and more, acknowledgements that say more than "success", DISCONNECT from the
 server, what is wrong with a packet that has only begun. What does not: publish() (slow.py), what a node needs that exchanges
