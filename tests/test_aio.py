@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import sys
 import time
 
 import umqtt5
@@ -639,6 +640,23 @@ class Reader:
         buf[:n] = self.data[:n]
         self.data = self.data[n:]
         return n
+
+
+def test_a_plain_subscribe_needs_no_rules_for_filters():
+    """topics.py is loaded for wildcards and options only, as with the blocking face."""
+
+    async def test(c, srv):
+        if sys.modules.pop("umqtt5.topics", None):  # from the tests before
+            del umqtt5.topics
+        if "_check_filter" in umqtt5.MQTTClient.__dict__:
+            del umqtt5.MQTTClient._check_filter
+        await c.subscribe("a/b", 1)
+        eq("umqtt5.topics" in sys.modules, False)
+        await c.subscribe("a/b", 1, no_local=True)
+        eq("umqtt5.topics" in sys.modules, True)
+        eq([p.filters for p in srv.of(P.SUBSCRIBE)], [[("a/b", 1)], [("a/b", 5)]])
+
+    run(test)
 
 
 def test_publish_from_a_reader():

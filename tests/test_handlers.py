@@ -100,6 +100,27 @@ def test_waiting_calls_in_every_handler():
         up(c, peer)
 
 
+def test_a_payload_from_a_reader_does_not_end_the_handler():
+    """publish_from() may be called in on_ack; what waits is refused after it as before."""
+    c, peer = connected()
+    errors = []
+
+    class Reader:
+        def readinto(self, buf):
+            buf[:2] = b"ab"
+            return 2
+
+    def on_ack(*a):
+        c.publish_from("big", Reader(), 2)
+        errors.append(raises(ResourceError, c.poll))
+
+    c.on_ack = on_ack
+    c.publish("t", b"", False, 1)
+    settle(c)
+    eq(([p.topic for p in peer.of(PUBLISH)], len(errors)), (["t", "big"], 1))
+    up(c, peer)
+
+
 def test_an_exception_of_any_handler_reaches_the_caller_and_no_more():
     for name in rows(("on_suback", "on_pong", "on_message", "on_ack")):
         c, peer = connected()

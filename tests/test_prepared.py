@@ -138,7 +138,9 @@ def test_after_an_error_the_next_call_works():
     eq(len(peer.of(PUBLISH)), 9)
     peer.link.cut_out = peer.link.written
     peer.link.death = "reset"
+    sent = c.sent
     raises(OSError, p.send, b"lost")
+    eq(c.sent, sent)
     raises(OSError, settle, c)
     again(c, peer)
     p.send(b"back")

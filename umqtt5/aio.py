@@ -141,7 +141,7 @@ class MQTTClient(_B):
         return self._lost
 
     def close(self, by, code=0, props=()):
-        """As Session.close(); ends the tasks of this connection."""
+        """As the blocking face's; ends the tasks of this connection."""
         while self._ts:
             k = self._ts.pop()
             if k is not core.cur_task:
@@ -244,7 +244,7 @@ class MQTTClient(_B):
     # ---------------------------------------------------------------- publish
 
     def publish(self, topic, msg, retain=False, qos=0, props=b""):
-        """As Session.publish(); what it returns can be awaited: the packet identifier, None for QoS 0."""
+        """As the blocking face's; what it returns can be awaited: the packet identifier, None for QoS 0."""
         self._also = qos  # two steps, so that neither frame goes to the heap
         self._block = props
         return self._publish(topic, msg, retain) or DONE
@@ -386,7 +386,7 @@ class MQTTClient(_B):
     def subscribe(self, topic, qos=0, to=None, props=b"", timeout=None, **options):
         """To be awaited: subscribe and wait for the SUBACK; arguments, result and exceptions as the blocking face's."""
         if isinstance(topic, (str, bytes)):
-            topic = [(topic, qos, options)]
+            topic = [(topic, qos, options) if options else (topic, qos)]
         return self._acked(timeout, self.subscribe_start, topic, props, to)
 
     def unsubscribe(self, topic, props=b"", timeout=None):

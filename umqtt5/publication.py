@@ -75,8 +75,8 @@ class Publication:
         n += self._h - self._o
         self._n = n
         check_size(s, n, self._retain)
-        s.sent -= 1
         s._write(self._b, self._o, n)
+        s.sent -= 1  # as slow.py: QoS 0 is not counted
         return s._zero
 
     def _park(self):
@@ -180,8 +180,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
 
     Blocking. The payload is not in the image: when the connection is lost before the acknowledgement, OSError tells the caller to
     call again with a reader at its start. Waits for room in the window first. Raises as publish(); ValueError when the reader
-    ends early
-    (the connection is closed then: the packet cannot be completed). 3.3.
+    ends early (the connection is closed then: the packet cannot be completed). 3.3.
     """
     if s._state != 2:
         raise OSError(107, "not connected")
@@ -215,7 +214,7 @@ def publish_from(s, topic, reader, size, retain=False, qos=0, props=b""):
         s._flight += 1
     head = bytes((0x30 | qos << 1 | bool(retain),)) + k + head + props
     s._topic = ...
-    s._th = s._last = s._busy = 0
+    s._th = s._last = 0
     k = len(head)
     tx[:k] = head
     view = memoryview(tx)
