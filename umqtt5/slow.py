@@ -113,7 +113,7 @@ def publish_slow(s, msg, retain):
     return 0
 
 
-_publish_slow = publish_slow  # as core.py calls it; the asyncio face has a method around it
+_publish_slow = publish_slow  # as publish() calls it; the asyncio face has a method around it
 
 
 def fixed(b, i, n, retain):

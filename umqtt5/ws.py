@@ -114,7 +114,7 @@ class WebSocket:
         self.attach(None)
 
     def __call__(self, client):
-        """Opens the socket of `client` (TLS included) as setup.open_socket does and begins the upgrade. Does not wait."""
+        """Opens the socket of `client` (TLS included) as setup._open_socket() does and begins the upgrade. Does not wait."""
         from .setup import _open_socket
 
         if self._s:

@@ -81,8 +81,15 @@ print(" ".join(MQTTClient("bench", "peer").__dict__))
 
 
 def test_no_figure_is_worse_than_recorded():
-    flat, _ = run.figures(measure.tree())
-    assert run.worse(flat, json.loads(run.RECORDED.read_text())["figures"]) == []
+    recorded = json.loads(run.RECORDED.read_text())
+    flat, raw = run.figures(measure.tree())
+    assert run.worse(flat, recorded["figures"]) + run.missed(raw, recorded) == []
+    # and both would be seen
+    name = "fuel: publish QoS 0"
+    assert run.worse({name: 2 * flat[name]}, recorded["figures"]) != []
+    raw["ram"]["profile"]["lean"] = 9 * 1024 + 1
+    raw["fuel"]["umqtt5"]["send"] *= 2
+    assert [line.split(":")[1].strip() for line in run.missed(raw, recorded)] == ["lean", "send"]
 
 
 @pytest.mark.parametrize("where", ["micropython", "wasm32"])

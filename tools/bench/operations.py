@@ -13,7 +13,6 @@ SIZE = 32
 TOPIC = b"sensors/node1/temp"
 OTHER = b"sensors/node1/humi"
 PAYLOAD = bytes(SIZE)
-ANNOUNCED = b"\x22\0\x0a\x21\0\x14"  # what mosquitto puts into its CONNACK: Topic Alias Maximum, Receive Maximum
 
 
 def packet(first, body):
