@@ -635,7 +635,8 @@ def test_chunks():
 
 
 def test_connect_takes_one_bounded_amount():
-    """The first connect() loads its modules; each later one takes the same few hundred bytes of garbage and keeps nothing."""
+    """The first connect() loads its modules; each later one takes the same amount of garbage (the README says how much)
+    and keeps nothing."""
     import gc
 
     c, w = connected(session_expiry=100)

@@ -79,11 +79,10 @@ class MQTTClient:
         room), OSError (QoS 0 without a connection): in all these cases nothing was sent. 0 B. Spec 3.3.
         """
         if not topic is self._topic or not props is self._tprops:  # noqa: E714 (130 instructions less than `is not`)
-            if props or self._odd or _len(topic) + 5 != self._th or not _isinstance(topic, _bytes) or topic not in self._seen:
+            if props or self._odd or _len(topic) + 5 != self._th or not topic.__class__ is _bytes or topic not in self._seen:  # noqa: E714
                 _prepare(self, topic, props)
             else:  # one of the last eight, as long as the last one: it is valid and fits. Inline: a call is a fifth of all this
-                self._topic = self._tb = topic
-                self._tprops = props
+                self._topic = self._tb = topic  # _tprops is as empty as props: nothing _odd
                 self._tm[4 : self._th - 1] = topic
         if not msg.__class__ is _bytes and not _isinstance(msg, _BYTES):  # noqa: E714 (two thirds of isinstance alone)
             if type(msg) is not str:

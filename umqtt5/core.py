@@ -143,6 +143,7 @@ def _engine(s):
                 if diff(ticks(), due) >= 0:
                     s._alive()
                 yield r
+                n = s.received  # who changes it elsewhere ends this loop
                 while s._ready:  # fast rounds: rx is empty, nothing half written, connected
                     k = read(rx)
                     f = k == same and front == head and (to or s.on_message)
@@ -150,13 +151,15 @@ def _engine(s):
                         m._e = k  # while it is not negative, a handler runs
                         f(m)
                         m._e = -1
-                        s.received += 1
+                        n += 1
+                        s.received = n
                         r = True
                     elif k is None:
                         r = False
                     elif k == rx[1] + 2 and k < one:  # exactly one packet, the commonest case: what the slow round does, inline
                         s._i = s._e = k
-                        s.received += 1
+                        n += 1
+                        s.received = n
                         s._h[rx[0] >> 4](s, rx[0], 2, k)
                         head = s._head
                         front = s._front

@@ -23,7 +23,7 @@ PEERS = (  # pip cannot download the first, which has neither setup.py nor pypro
      "micropython-umqtt.simple-1.3.4.tar.gz"),
     ("umqtt.robust", "1.0", "robust.py", ""),
 )  # fmt: skip
-GUEST = ("operations", "guest_cost", "guest_ram", "guest_rate")
+GUEST = ("operations", "guest_cost", "guest_connect", "guest_ram", "guest_rate")
 ORDER = (
     ("umqtt5", "core, client, strings"), ("umqtt5.construct", "construct"), ("umqtt5.setup", "setup"),
     ("umqtt5.image", "image"), ("umqtt5.outbox", "outbox"), ("umqtt5.slow", "slow"), ("umqtt5.publication", "publication"),
@@ -124,6 +124,11 @@ def allocation(target, unix):
     for lib, op, a, t, locked in guest(target, "guest_cost.py", "alloc", unix=unix):
         out.setdefault(lib, {})[op] = [int(a), int(t), locked]
     return out
+
+
+def connects(target, unix):
+    """{"first": bytes of heap that connect() takes, "again": the same for a later one}."""
+    return {what: int(n) for what, n in guest(target, "guest_connect.py", unix=unix)}
 
 
 def _used(target, *args):

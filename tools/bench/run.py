@@ -52,10 +52,12 @@ def figures(target):
     fuel = measure.fuel(target)
     ram = measure.ram(target)
     raw = {"fuel": fuel, "ram": ram, "mpy": measure.sizes(target), "alloc32": measure.allocation(target, False)}
+    raw["connect32"] = measure.connects(target, False)
     try:
         raw["alloc64"] = measure.allocation(target, True)
+        raw["connect64"] = measure.connects(target, True)
     except FileNotFoundError:
-        raw["alloc64"] = {}
+        raw["alloc64"] = raw["connect64"] = {}
     flat = {}
     for op, n in fuel["umqtt5"].items():
         flat["fuel: " + op] = n
@@ -67,6 +69,8 @@ def figures(target):
     for bits in ("32", "64"):
         for op, (a, t, locked) in raw["alloc" + bits].get("umqtt5", {}).items():
             flat["bytes allocated, %s-bit: %s" % (bits, op)] = a + max(t, 0) + (locked != "locked")
+        for what in ("first", "again") if raw["connect" + bits] else ():
+            flat["bytes allocated, %s-bit: connect(), %s" % (bits, what)] = raw["connect" + bits][what]
     return flat, raw
 
 
@@ -115,7 +119,13 @@ def allocation_table(raw):
         rows.append([op] + [cell(bits, lib, op) for lib in ("umqtt5", PEER) for bits in ("32", "64")])
     locked = all(a[2] == "locked" for b in ("32", "64") for a in raw["alloc" + b].get("umqtt5", {}).values())
     text = table(["bytes of heap per operation", "umqtt5, 32-bit", "64-bit", PEER + ", 32-bit", "64-bit"], rows)
-    return text + "\n\nEach of umqtt5 also runs with the heap locked: %s. Heap frames are counted." % ("yes" if locked else "NO")
+    text += "\n\nEach of umqtt5 also runs with the heap locked: %s. Heap frames are counted." % ("yes" if locked else "NO")
+    for bits in ("32", "64"):
+        if raw["connect" + bits]:
+            text += "\n\n`connect()`, %s-bit: %d B each time, %d B the first time, with the modules that it loads." % (
+                bits, raw["connect" + bits]["again"], raw["connect" + bits]["first"]
+            )  # fmt: skip
+    return text
 
 
 def ram_table(raw):
